@@ -1,0 +1,35 @@
+# What all runs share. `custom_imports` lets mmseg's and mim's own tools run
+# our configs.
+custom_imports = dict(imports=['mmprotomtl'], allow_failed_imports=False)
+default_scope = 'mmprotomtl'
+env_cfg = dict(
+    cudnn_benchmark=True,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'),
+)
+# Runs are reproducible unless asked otherwise: `--seed N` for another one.
+randomness = dict(seed=0)
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=True),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    visualization=dict(type='MultiTaskVisualizationHook'),
+)
+custom_hooks = [
+    dict(type='IterSeedHook'),
+    dict(type='TaskCheckHook'),
+    dict(type='PrototypeLogHook', interval=50),
+    dict(type='MetricsFileHook'),
+]
+vis_backends = [dict(type='LocalVisBackend')]
+visualizer = dict(
+    type='MultiTaskLocalVisualizer',
+    vis_backends=vis_backends,
+    name='visualizer',
+)
+log_processor = dict(by_epoch=True)
+log_level = 'INFO'
+load_from = None
+resume = False

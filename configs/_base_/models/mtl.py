@@ -1,0 +1,27 @@
+# The plain multi-task baseline: fused scales, a decoder and a linear head for
+# each task. A config that takes it adds the backbone and the tasks.
+channels = 512  # width of shared and task features
+stride = 8  # of shared and task features
+decoder_blocks = 2  # residual blocks of a task decoder
+# 'batch', 'balanced' or 'per-task': losses of a partially labelled batch
+reduction = 'balanced'
+
+model = dict(
+    type='MultiTaskSegmentor',
+    data_preprocessor=dict(
+        type='MultiTaskDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_size_divisor=32,
+    ),
+    neck=dict(
+        type='MultiTaskNeck',
+        channels=channels,
+        stride=stride,
+        num_blocks=decoder_blocks,
+    ),
+    head=dict(type='MultiTaskHead', reduction=reduction),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'),
+)

@@ -1,0 +1,5 @@
+# The baseline at a size that two CPU cores train.
+_base_ = './mtl.py'
+
+channels = 128
+model = dict(neck=dict(channels=channels))

@@ -1,0 +1,36 @@
+# The method (arXiv 2601.07474) at the paper's sizes. [P]: stated there, [?]:
+# our choice, which docs/method.md explains.
+_base_ = './mtl.py'
+
+num_codes = 4096  # K [P]
+code_dim = 512  # c, as wide as the shared features
+num_slots = None  # prototypes, None: one for each task [P]
+prototype_dim = 1024  # d [P]
+temperature = 1.0  # of the affinities [?]
+token_stride = 2  # positions a side that become one token [?]
+num_blocks = 2  # of the retrieval transformer [?]
+num_heads = 8  # [?]
+lambda_tae = 1.0  # factor of L_tae [?]
+lambda_akg = 1.0  # factor of L_akg = L_tke + L_tc [?]
+
+model = dict(
+    neck=dict(
+        type='PrototypeNeck',
+        quantizer=dict(
+            type='VectorQuantizer', num_codes=num_codes, code_dim=code_dim
+        ),
+        num_slots=num_slots,
+        prototype_dim=prototype_dim,
+        temperature=temperature,
+        memory=dict(type='PrototypeMemory'),
+        token_stride=token_stride,
+        akg_loss=dict(type='AKGLoss', margin=0.3),
+        lambda_tae=lambda_tae,
+        lambda_akg=lambda_akg,
+    ),
+    head=dict(
+        type='RetrievalTransformerHead',
+        num_blocks=num_blocks,
+        num_heads=num_heads,
+    ),
+)

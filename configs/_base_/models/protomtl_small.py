@@ -1,0 +1,17 @@
+# The method at a size that two CPU cores train.
+_base_ = './protomtl.py'
+
+channels = 128
+num_codes = 512
+code_dim = 128
+prototype_dim = 256
+num_heads = 4
+
+model = dict(
+    neck=dict(
+        channels=channels,
+        quantizer=dict(num_codes=num_codes, code_dim=code_dim),
+        prototype_dim=prototype_dim,
+    ),
+    head=dict(num_heads=num_heads),
+)

@@ -1,0 +1,168 @@
+"""What all data sets of dense multi-task prediction share."""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+
+from mmprotomtl.engine.samplers import sample_seed
+from mmprotomtl.registry import TRANSFORMS
+from mmprotomtl.tasks import Task, build_tasks
+
+from .transforms.partial_annotation import PartialAnnotation
+
+
+class MultiTaskDataset(BaseDataset):
+    """Images with labels of several tasks, each image of some.
+
+    A subclass is a layout on disk: its ``METAINFO['tasks']`` holds what the
+    data set knows of each task (the classes of ``semseg``), and
+    :meth:`load_data_list` says where the files are and how they are read.
+
+    Each entry of the data list is a dict with ``sample_id`` (str), ``image``
+    (a :class:`~mmprotomtl.datasets.files.DataFile`, RGB) and ``labels`` (task
+    -> DataFile). No label file is touched before a transform loads it, and
+    those that the label mask hides are taken out of ``labels`` first.
+
+    Args:
+        tasks: Name -> arguments, as the config's ``tasks``; what the data set
+            knows of a task is filled in. None: all of the data set's tasks.
+        partial_labels: Arguments of :class:`PartialAnnotation`, put in front
+            of the pipeline; None: none is added.
+        split: The part of the data set.
+        filter_cfg: ``dict(drop_unlabelled=True)`` leaves out images to which
+            the label mask leaves no label of ``tasks``.
+        **kwargs: See :class:`mmengine.dataset.BaseDataset`.
+    """
+
+    METAINFO: ClassVar[dict] = dict(tasks={})
+    #: Names of the parts.
+    SPLITS: ClassVar[Sequence[str]] = ('train', 'val')
+
+    def __init__(
+        self,
+        tasks: Mapping[str, dict] | None = None,
+        partial_labels: dict | None = None,
+        split: str = 'train',
+        pipeline: Sequence = (),
+        **kwargs,
+    ) -> None:
+        if split not in self.SPLITS:
+            raise ValueError(
+                f'split={split!r} is not allowed for {type(self).__name__}: '
+                f'choose one of {list(self.SPLITS)}'
+            )
+        self.split = split
+        self._task_args = self._fill_in(tasks)
+        self.tasks: dict[str, Task] = build_tasks(self._task_args)
+        pipeline = list(pipeline)
+        if partial_labels is not None:
+            partial_labels = dict(partial_labels)
+            partial_labels.setdefault('type', 'PartialAnnotation')
+            pipeline.insert(0, partial_labels)
+        # Built from our registry, they are found whatever the default scope.
+        steps = [
+            TRANSFORMS.build(step) if isinstance(step, Mapping) else step
+            for step in pipeline
+        ]
+        super().__init__(pipeline=steps, **kwargs)
+
+    def _fill_in(self, tasks: Mapping[str, dict] | None) -> dict[str, dict]:
+        """The arguments of the tasks, the config's over the data set's.
+
+        Raises:
+            ValueError: The data set has no such task, or other classes.
+        """
+        known = self.METAINFO['tasks']
+        if tasks is None:
+            return {name: dict(args) for name, args in known.items()}
+        filled = {}
+        for name, args in tasks.items():
+            if name not in known:
+                raise ValueError(
+                    f'tasks.{name}: {type(self).__name__} has no labels of '
+                    f'it; it has {list(known)}'
+                )
+            args = dict(args or {})
+            ours = known[name].get('num_classes')
+            if ours not in (None, args.get('num_classes', ours)):
+                raise ValueError(
+                    f'tasks.{name}.num_classes={args["num_classes"]}, but '
+                    f'{type(self).__name__} has {ours} classes'
+                )
+            filled[name] = {**known[name], **args}
+        return filled
+
+    @property
+    def metainfo(self) -> dict:
+        """Tasks, and what is labelled of them; plain values only."""
+        info = super().metainfo
+        info['tasks'] = {n: dict(args) for n, args in self._task_args.items()}
+        info['split'] = self.split
+        masks = [t.mask.summary() for t in self._label_maskers() if t.mask]
+        if masks:
+            info['label_mask'] = masks[-1]
+        return info
+
+    def _label_maskers(self) -> list[PartialAnnotation]:
+        return [
+            step
+            for step in self.pipeline.transforms
+            if isinstance(step, PartialAnnotation)
+        ]
+
+    def applicable(self, sample_id: str, task: str) -> bool:
+        """Whether an image can have labels of a task at all (body parts need
+        a person); asked where a protocol draws labels.
+        """
+        del sample_id, task
+        return True
+
+    def full_init(self) -> None:
+        """Read the list of samples and bind the label mask to it."""
+        if self._fully_initialized:
+            return
+        samples = self.load_data_list()
+        for step in self._label_maskers():
+            step.bind(self, [info['sample_id'] for info in samples])
+            if self.filter_cfg and self.filter_cfg.get('drop_unlabelled'):
+                kept = [i for i in samples if step.hide(i)['labels']]
+                print_log(
+                    f'{len(kept)} of {len(samples)} images have a label of '
+                    f'{", ".join(self.tasks)}; the others are left out',
+                    logger='current',
+                )
+                samples = kept
+        self.data_list = samples
+        if self._indices is not None:
+            self.data_list = self._get_unserialized_subset(self._indices)
+        if not self.data_list:
+            raise ValueError(
+                f'{type(self).__name__} found no sample of split '
+                f'{self.split!r} in {self.data_root!r}'
+            )
+        if self.serialize_data:
+            self.data_bytes, self.data_address = self._serialize_data()
+        self._fully_initialized = True
+
+    def get_data_info(self, idx: int) -> dict:
+        """The entry of one sample, with the task objects."""
+        info = super().get_data_info(idx)
+        info['tasks'] = self.tasks
+        return info
+
+    def prepare_data(self, idx: int) -> dict:
+        """One sample after the pipeline.
+
+        If the sampler sent a seed with the index, the random decisions of the
+        transforms follow from it alone: they are the same for any number of
+        loader workers, and after a resume.
+        """
+        seed = sample_seed(idx)
+        if seed is not None:
+            random.seed(seed)
+            np.random.seed(seed)
+        return super().prepare_data(idx)

@@ -1,0 +1,273 @@
+"""Solids and their exact intersection with rays.
+
+Every solid has a frame of its own: ``local = (world - center) @ axes.T``, the
+rows of ``axes`` being its axes in the world. Coordinates are metres, x right,
+y down, z forward. All arrays are float32.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+FAR = np.float32(1e6)
+#: Nearer hits belong to the surface that a ray starts from.
+NEAR = np.float32(1e-3)
+
+
+class Rays(NamedTuple):
+    """Rays from one point.
+
+    Attributes:
+        origin: ``3``.
+        direction: Of any length, ``N x 3``.
+        square: Its squared length, ``N``.
+    """
+
+    origin: np.ndarray
+    direction: np.ndarray
+    square: np.ndarray
+
+
+def rays_from(origin: np.ndarray, direction: np.ndarray) -> Rays:
+    """Rays from ``origin`` along ``direction``."""
+    return Rays(origin, direction, _dot(direction, direction))
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Dot products of rows."""
+    return np.einsum('ij,ij->i', a, b)
+
+
+@dataclass
+class Solid:
+    """A solid of one material that belongs to one instance.
+
+    Attributes:
+        center: Position in the world, ``3``.
+        size: What it means depends on the solid, ``3``.
+        axes: Rotation, ``3 x 3``.
+        material: How it looks; see :mod:`.shading`.
+        kind: Semantic class.
+        part: Body part, 0 = none.
+        instance: Number of the object it is a piece of.
+    """
+
+    center: np.ndarray
+    size: np.ndarray
+    axes: np.ndarray
+    material: dict
+    kind: int
+    part: int = 0
+    instance: int = 0
+    reach: np.float32 = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.center = np.asarray(self.center, np.float32)
+        self.size = np.asarray(self.size, np.float32)
+        self.axes = np.asarray(self.axes, np.float32)
+        self.reach = np.float32(self.bound())
+
+    def bound(self) -> float:
+        """Radius of a sphere around the centre that holds the solid."""
+        return float(np.linalg.norm(self.size))
+
+    def candidates(self, rays: Rays) -> np.ndarray:
+        """Indices of the rays that meet the sphere around the solid."""
+        to_center = self.center - rays.origin
+        along = rays.direction @ to_center
+        missed = to_center @ to_center - along**2 / rays.square
+        inside = to_center @ to_center <= self.reach**2
+        near = missed <= self.reach**2
+        return np.flatnonzero(near & ((along > 0) | inside))
+
+    def hit(
+        self, rays: Rays, chosen: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """First intersections of the chosen rays with the solid.
+
+        Returns:
+            Ray parameters, one a ray (:data:`FAR` where there is no hit), and
+            the outward normals in the world, ``N x 3``.
+        """
+        start = self.axes @ (rays.origin - self.center)
+        step = rays.direction[chosen] @ self.axes.T
+        t, normal = self._hit(start, step)
+        return np.where(t > NEAR, t, FAR), normal @ self.axes
+
+    def _hit(
+        self, start: np.ndarray, step: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        raise NotImplementedError
+
+
+def _first_root(
+    a: np.ndarray, half_b: np.ndarray, c: np.ndarray
+) -> np.ndarray:
+    """The smaller root of ``a t^2 + 2 half_b t + c``, FAR if there is none."""
+    under = half_b**2 - a * c
+    root = (-half_b - np.sqrt(np.maximum(under, 0))) / np.maximum(a, 1e-12)
+    return np.where(under > 0, root, FAR)
+
+
+class Ellipsoid(Solid):
+    """An ellipsoid; ``size`` holds its three radii."""
+
+    def bound(self) -> float:
+        return float(self.size.max())
+
+    def _hit(
+        self, start: np.ndarray, step: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        p, d = start / self.size, step / self.size
+        t = _first_root(_dot(d, d), d @ p, p @ p - 1)
+        normal = (start + np.minimum(t, 1e3)[:, None] * step) / self.size**2
+        length = np.sqrt(_dot(normal, normal))
+        return t, normal / np.maximum(length, 1e-12)[:, None]
+
+
+class Box(Solid):
+    """A box; ``size`` holds its three half edges."""
+
+    def _hit(
+        self, start: np.ndarray, step: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        step = np.where(np.abs(step) < 1e-9, np.float32(1e-9), step)
+        middle, half = -start / step, self.size / np.abs(step)
+        enter, leave = middle - half, middle + half
+        t = enter.max(-1)
+        axis = enter.argmax(-1)
+        rows = np.arange(len(t))
+        normal = np.zeros_like(step)
+        normal[rows, axis] = -np.sign(step[rows, axis])
+        return np.where(t < leave.min(-1), t, FAR), normal
+
+
+class Cylinder(Solid):
+    """An upright cylinder with lids; ``size`` = radius, half height, radius.
+
+    Its axis is the second of ``axes``.
+    """
+
+    def bound(self) -> float:
+        return float(np.hypot(self.size[0], self.size[1]))
+
+    def _hit(
+        self, start: np.ndarray, step: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        radius, half = self.size[0], self.size[1]
+        p, d = start[::2], step[:, ::2]
+        side = _first_root(_dot(d, d), d @ p, p @ p - radius**2)
+        side = np.where(
+            np.abs(start[1] + side * step[:, 1]) <= half, side, FAR
+        )
+        fall = np.where(
+            np.abs(step[:, 1]) < 1e-9, np.float32(1e-9), step[:, 1]
+        )
+        lid = (-np.sign(fall) * half - start[1]) / fall
+        landing = p + lid[:, None] * d
+        inside = _dot(landing, landing) <= radius**2
+        lid = np.where(inside, lid, FAR)
+        normal = np.zeros_like(step)
+        on_side = side < lid
+        normal[:, ::2] = np.where(
+            on_side[:, None],
+            (p + np.minimum(side, 1e3)[:, None] * d) / radius,
+            0,
+        )
+        normal[:, 1] = np.where(on_side, 0, -np.sign(fall))
+        return np.minimum(side, lid), normal
+
+
+class Capsule(Solid):
+    """A limb: a cylinder with round ends; ``size`` = radius, half length of
+    the cylinder, radius. Its axis is the second of ``axes``.
+    """
+
+    def bound(self) -> float:
+        return float(self.size[0] + self.size[1])
+
+    def _hit(
+        self, start: np.ndarray, step: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        radius, half = self.size[0], self.size[1]
+        p, d = start[::2], step[:, ::2]
+        t = _first_root(_dot(d, d), d @ p, p @ p - radius**2)
+        t = np.where(np.abs(start[1] + t * step[:, 1]) <= half, t, FAR)
+        length = _dot(step, step)
+        for end in (-half, half):
+            q = start - np.array([0, end, 0], np.float32)
+            ball = _first_root(length, step @ q, q @ q - radius**2)
+            t = np.minimum(t, ball)
+        point = start + np.minimum(t, 1e3)[:, None] * step
+        point[:, 1] -= np.clip(point[:, 1], -half, half)
+        return t, point / radius
+
+
+class Room(Solid):
+    """The inside of a box, seen from within; ``size`` holds its half edges.
+
+    ``faces`` counts -x, +x, -y (ceiling), +y (floor), -z, +z.
+    """
+
+    def _hit(
+        self, start: np.ndarray, step: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        step = np.where(np.abs(step) < 1e-9, np.float32(1e-9), step)
+        leave = (np.sign(step) * self.size - start) / step
+        axis = leave.argmin(-1)
+        rows = np.arange(len(step))
+        normal = np.zeros_like(step)
+        normal[rows, axis] = -np.sign(step[rows, axis])
+        return leave[rows, axis], normal
+
+    @staticmethod
+    def faces(normal: np.ndarray) -> np.ndarray:
+        """Number of the face that each normal ``N x 3`` belongs to."""
+        axis = np.abs(normal).argmax(-1)
+        return 2 * axis + (normal[np.arange(len(axis)), axis] < 0)
+
+
+def trace(
+    solids: list[Solid], rays: Rays
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The first thing that each ray meets.
+
+    Args:
+        solids: The scene, one of them a :class:`Room` around everything.
+        rays: N rays.
+
+    Returns:
+        Ray parameters ``N``, normals ``N x 3``, indices into ``solids`` ``N``.
+    """
+    count = len(rays.direction)
+    depth = np.full(count, FAR, np.float32)
+    normal = np.zeros((count, 3), np.float32)
+    index = np.zeros(count, np.int64)
+    for number, solid in enumerate(solids):
+        chosen = solid.candidates(rays)
+        if not chosen.size:
+            continue
+        t, n = solid.hit(rays, chosen)
+        nearer = t < depth[chosen]
+        chosen = chosen[nearer]
+        depth[chosen] = t[nearer]
+        normal[chosen] = n[nearer]
+        index[chosen] = number
+    return depth, normal, index
+
+
+def lit_from(
+    solids: list[Solid], lamp: np.ndarray, point: np.ndarray
+) -> np.ndarray:
+    """Which of the points ``N x 3`` a lamp reaches."""
+    rays = rays_from(lamp, point - lamp)
+    lit = np.ones(len(point), bool)
+    for solid in solids:
+        if isinstance(solid, Room):
+            continue
+        chosen = solid.candidates(rays)
+        if chosen.size:
+            t, _ = solid.hit(rays, chosen)
+            lit[chosen] &= t > 1
+    return lit

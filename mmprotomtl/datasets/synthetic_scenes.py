@@ -1,0 +1,114 @@
+"""Procedural scenes with all six labels: data that needs no download."""
+
+from functools import lru_cache
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from mmprotomtl.registry import DATASETS
+
+from .multitask_dataset import MultiTaskDataset
+from .scenes.builder import CLASSES, PALETTE, PERSON, scene_of
+from .scenes.renderer import render
+
+
+class SceneFile(NamedTuple):
+    """One of a scene's images, rendered when it is loaded."""
+
+    seed: int
+    index: int
+    size: tuple[int, int]
+    what: str
+
+    @property
+    def path(self) -> str:
+        """A name for messages."""
+        return f'synthetic://{self.seed}/{self.index}/{self.what}'
+
+    def load(self) -> np.ndarray:
+        """Render it."""
+        return getattr(render(self.seed, self.index, self.size), self.what)
+
+
+@lru_cache(maxsize=4096)
+def _has_person(seed: int, index: int) -> bool:
+    return any(solid.kind == PERSON for solid in scene_of(seed, index).solids)
+
+
+@DATASETS.register_module()
+class SyntheticScenesDataset(MultiTaskDataset):
+    """Rooms with boxes, balls, cylinders and people, rendered exactly.
+
+    Every sample follows from (``seed``, its number) alone. All labels come
+    from one ray per pixel, so they agree with each other: depth and normals
+    are those of one surface; edges are pixels whose right or lower neighbour
+    belongs to another instance (an object, or a face of the room); the salient
+    object is the one whose visible pixels, weighted by a Gaussian about the
+    image's centre (sigma: a third of the diagonal), weigh most. The splits are
+    different worlds.
+
+    Args:
+        size: Height and width of the images in pixels.
+        num_scenes: Number of samples.
+        seed: The world.
+        **kwargs: See :class:`MultiTaskDataset`.
+    """
+
+    METAINFO: ClassVar[dict] = dict(
+        tasks=dict(
+            semseg=dict(
+                num_classes=len(CLASSES), classes=CLASSES, palette=PALETTE
+            ),
+            human_parts=dict(),
+            sal=dict(),
+            normals=dict(),
+            edge=dict(max_dist=0.011),
+            depth=dict(draw_range=(0.5, 8.0)),
+        )
+    )
+    SPLITS: ClassVar[tuple] = ('train', 'val', 'test')
+    #: Which image of a frame is a task's label.
+    IMAGES: ClassVar[dict] = dict(
+        semseg='kind',
+        human_parts='part',
+        sal='saliency',
+        normals='normal',
+        edge='edge',
+        depth='depth',
+    )
+
+    def __init__(
+        self,
+        size: tuple[int, int] = (96, 128),
+        num_scenes: int = 256,
+        seed: int = 0,
+        **kwargs,
+    ) -> None:
+        self.size = tuple(size)
+        self.num_scenes = num_scenes
+        self.seed = seed
+        super().__init__(**kwargs)
+
+    @property
+    def _world(self) -> int:
+        return len(self.SPLITS) * self.seed + self.SPLITS.index(self.split)
+
+    def applicable(self, sample_id: str, task: str) -> bool:
+        """Body parts need a person in the room."""
+        if self.IMAGES[task] != 'part':
+            return True
+        return _has_person(self._world, int(sample_id))
+
+    def load_data_list(self) -> list[dict]:
+        """The scenes; nothing is rendered yet."""
+        return [
+            dict(
+                sample_id=str(i),
+                image=SceneFile(self._world, i, self.size, 'image'),
+                labels={
+                    task: SceneFile(self._world, i, self.size, what)
+                    for task, what in self.IMAGES.items()
+                },
+            )
+            for i in range(self.num_scenes)
+        ]

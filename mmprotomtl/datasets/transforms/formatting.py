@@ -1,0 +1,56 @@
+"""From arrays to what the model takes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.structures import PixelData
+
+from mmprotomtl.registry import TRANSFORMS
+from mmprotomtl.structures import MultiTaskDataSample
+
+
+@TRANSFORMS.register_module()
+class PackMultiTaskInputs(BaseTransform):
+    """Pack the image and the labels.
+
+    Required keys: ``img``; ``gt_maps`` where there are labels. Result:
+    ``inputs`` (uint8 tensor ``3 x H x W``) and ``data_samples``
+    (:class:`MultiTaskDataSample`).
+
+    Args:
+        meta_keys: What of ``results`` goes into the sample's meta information.
+    """
+
+    META_KEYS = (
+        'sample_id',
+        'img_path',
+        'ori_shape',
+        'img_shape',
+        'scale_factor',
+        'flip',
+        'flip_direction',
+    )
+
+    def __init__(self, meta_keys: Sequence[str] = META_KEYS) -> None:
+        self.meta_keys = tuple(meta_keys)
+
+    def transform(self, results: dict) -> dict:
+        """Pack."""
+        meta = {key: results[key] for key in self.meta_keys if key in results}
+        sample = MultiTaskDataSample(metainfo=meta)
+        sample.gt_maps = PixelData(
+            **{
+                name: _to_tensor(label)
+                for name, label in results.get('gt_maps', {}).items()
+            }
+        )
+        return dict(inputs=_to_tensor(results['img']), data_samples=sample)
+
+
+def _to_tensor(array: np.ndarray) -> torch.Tensor:
+    """``H x W [x C]`` to a tensor ``C x H x W``."""
+    if array.ndim == 2:
+        array = array[..., None]
+    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))

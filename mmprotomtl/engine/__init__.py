@@ -1,0 +1,21 @@
+"""What runs beside the model: hooks and samplers."""
+
+from .output_hooks import (
+    MetricsFileHook,
+    MultiTaskVisualizationHook,
+    SavePredictionsHook,
+)
+from .prototype_log_hook import PrototypeLogHook
+from .samplers import SeededSampler
+from .seed_hook import IterSeedHook
+from .task_check_hook import TaskCheckHook
+
+__all__ = [
+    'IterSeedHook',
+    'MetricsFileHook',
+    'MultiTaskVisualizationHook',
+    'PrototypeLogHook',
+    'SavePredictionsHook',
+    'SeededSampler',
+    'TaskCheckHook',
+]

@@ -1,0 +1,134 @@
+"""What a test leaves on disk: scores, predictions, pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmprotomtl.registry import HOOKS
+from mmprotomtl.structures import MultiTaskDataSample
+from mmprotomtl.tasks import build_tasks
+from mmprotomtl.utils.files import write_json
+from mmprotomtl.version import __version__
+
+
+@HOOKS.register_module()
+class MetricsFileHook(Hook):
+    """Writes ``metrics.json`` after a test: the scores, and of what they are.
+
+    Args:
+        out_file: Where; None: ``metrics.json`` in the work dir.
+    """
+
+    def __init__(self, out_file: str | None = None) -> None:
+        self.out_file = out_file
+        self._meta: dict = {}
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Keep what the checkpoint says of its training."""
+        self._meta = checkpoint.get('meta', {})
+
+    @master_only
+    def after_test_epoch(
+        self, runner: Runner, metrics: dict[str, float] | None = None
+    ) -> None:
+        """Write."""
+        dataset = runner.test_dataloader.dataset
+        trained_on = self._meta.get('dataset_meta') or {}
+        out_file = self.out_file or Path(runner.work_dir, 'metrics.json')
+        write_json(
+            out_file,
+            dict(
+                metrics=metrics,
+                config=runner.cfg.filename,
+                checkpoint=runner.cfg.get('load_from'),
+                epoch=self._meta.get('epoch'),
+                iter=self._meta.get('iter'),
+                seed=self._meta.get('seed'),
+                label_mask=trained_on.get('label_mask'),
+                test_data=dict(
+                    type=type(dataset).__name__,
+                    root=getattr(dataset, 'data_root', None),
+                    split=getattr(dataset, 'split', None),
+                    images=len(dataset),
+                ),
+                mmprotomtl=__version__,
+            ),
+        )
+        runner.logger.info(f'metrics written to {out_file}')
+
+
+class _SampleHook(Hook):
+    """Does something with each predicted sample of a test."""
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[MultiTaskDataSample] | None = None,
+    ) -> None:
+        """Go through the batch."""
+        for image, sample in zip(data_batch['inputs'], outputs, strict=True):
+            self.handle(runner, image, sample)
+
+    def handle(self, runner: Runner, image, sample) -> None:
+        """Handle one image (BGR tensor ``3 x H x W``) and its sample."""
+        raise NotImplementedError
+
+
+@HOOKS.register_module()
+class SavePredictionsHook(_SampleHook):
+    """Saves predictions: ``out_dir/<task>/<sample id>.<ending>``, each in the
+    format that its task chooses.
+
+    Args:
+        out_dir: The folder.
+    """
+
+    def __init__(self, out_dir: str) -> None:
+        self.out_dir = out_dir
+
+    def before_test(self, runner: Runner) -> None:
+        """Build the tasks."""
+        meta = runner.test_dataloader.dataset.metainfo
+        self._tasks = build_tasks(meta['tasks'])
+
+    def handle(self, runner: Runner, image, sample) -> None:
+        """Save the maps of one sample."""
+        for name, pred in sample.pred_maps.items():
+            stem = Path(self.out_dir, name, sample.metainfo['sample_id'])
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            self._tasks[name].save(pred.cpu().numpy(), str(stem))
+
+
+@HOOKS.register_module()
+class MultiTaskVisualizationHook(_SampleHook):
+    """Draws predictions beside labels: ``out_dir/<sample id>.png``.
+
+    Args:
+        out_dir: The folder; None: nothing is drawn.
+        limit: Draw no more than this many images.
+    """
+
+    def __init__(
+        self, out_dir: str | None = None, limit: int | None = None
+    ) -> None:
+        self.out_dir = out_dir
+        self.limit = limit
+        self._drawn = 0
+
+    def handle(self, runner: Runner, image, sample) -> None:
+        """Draw one sample."""
+        if self.out_dir is None or self._drawn == self.limit:
+            return
+        self._drawn += 1
+        name = sample.metainfo['sample_id']
+        runner.visualizer.add_datasample(
+            name,
+            image.cpu().numpy().transpose(1, 2, 0)[..., ::-1],
+            sample,
+            out_file=str(Path(self.out_dir, f'{name}.png')),
+        )

@@ -1,0 +1,72 @@
+"""What codebook and prototypes do, in the log."""
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from prettytable import PrettyTable
+
+from mmprotomtl.registry import HOOKS
+
+
+@HOOKS.register_module()
+class PrototypeLogHook(Hook):
+    """Logs the usage of the codebook and the affinities of the tasks.
+
+    The shares and the perplexity of the codebook go with the losses; the T x
+    S matrix of mean affinities, row: features of a task, column: prototype,
+    is a table in the text log and ``affinity/<task>/<prototype>`` in
+    ``scalars.json``. A neck without prototypes has nothing to log.
+
+    Args:
+        interval: Iterations between two looks.
+    """
+
+    # Before the LoggerHook, so that it prints what is found here.
+    priority = 'NORMAL'
+
+    def __init__(self, interval: int = 50) -> None:
+        self.interval = interval
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Look, every ``interval`` iterations and at the end of an epoch."""
+        last = batch_idx + 1 == len(runner.train_dataloader)
+        if not (last or self.every_n_inner_iters(batch_idx, self.interval)):
+            return
+        model = runner.model
+        model = model.module if is_model_wrapper(model) else model
+        if not hasattr(model.neck, 'statistics'):
+            return
+        found = model.neck.statistics()
+        for key, value in found['codebook'].items():
+            runner.message_hub.update_scalar(f'train/codebook_{key}', value)
+        tasks = list(model.tasks)
+        affinity = found['affinity']
+        slots = tasks + [
+            f'slot {i}' for i in range(len(tasks), affinity.shape[1])
+        ]
+        if last:
+            runner.logger.info(_table(tasks, slots, affinity))
+        runner.visualizer.add_scalars(
+            {
+                f'affinity/{task}/{slot}': float(value)
+                for task, row in zip(tasks, affinity, strict=True)
+                for slot, value in zip(slots, row, strict=True)
+            },
+            step=runner.iter + 1,
+        )
+
+
+def _table(tasks: list[str], slots: list[str], affinity) -> str:
+    table = PrettyTable(['affinity to', *slots], align='r')
+    for task, row in zip(tasks, affinity, strict=True):
+        table.add_row([task, *(f'{value:.3f}' for value in row)])
+    return (
+        'mean affinity of the tasks\' features (rows) to the prototypes '
+        f'(columns):\n{table}'
+    )

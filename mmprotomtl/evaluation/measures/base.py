@@ -1,0 +1,38 @@
+"""How a task is scored, with memory that does not grow with the data set."""
+
+import numpy as np
+from torch import Tensor
+
+
+class Measure:
+    """A score pooled over a data set by sums of sufficient statistics.
+
+    Subclasses are registered in ``MEASURES`` and named by their tasks. The
+    statistics of a data set are the sum of those of its images, whatever the
+    batches and processes in which these came.
+    """
+
+    def statistics(self, pred: Tensor, label: Tensor, valid: Tensor) -> Tensor:
+        """Statistics of one image.
+
+        Args:
+            pred: What :meth:`Task.predict` gave, ``P x H x W``.
+            label: ``L x H x W``.
+            valid: Which pixels have a label, bool ``H x W``.
+
+        Returns:
+            A float64 vector of a length that is the same for every image.
+        """
+        raise NotImplementedError
+
+    def compute(self, total: np.ndarray) -> dict[str, float]:
+        """Scores of the summed statistics; NaN where there is no data."""
+        raise NotImplementedError
+
+
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """``part / whole``, NaN where ``whole`` is 0."""
+    part, whole = np.broadcast_arrays(part, whole)
+    result = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=result, where=whole != 0)
+    return result

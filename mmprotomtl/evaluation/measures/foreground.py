@@ -1,0 +1,55 @@
+"""Saliency: F-measure over thresholds."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmprotomtl.registry import MEASURES
+
+from .base import Measure, ratio
+
+
+@MEASURES.register_module()
+class ForegroundF(Measure):
+    """Maximal F-measure of saliency in percent, and mean absolute error.
+
+    Precision and recall are pooled over the data set at each threshold
+    (.05, .10, .. .95), F = (1 + b) P R / (b P + R), maximum over thresholds.
+
+    Args:
+        beta_square: b; the field uses 0.3.
+    """
+
+    def __init__(self, beta_square: float = 0.3) -> None:
+        self.beta_square = beta_square
+        self.thresholds = torch.arange(1, 20) / 20
+
+    def statistics(self, pred: Tensor, label: Tensor, valid: Tensor) -> Tensor:
+        """How many pixels reach each threshold: false ones, true ones; then
+        pixels, summed error.
+        """
+        prob, truth = pred[0][valid].float(), label[0][valid].long()
+        levels = len(self.thresholds) + 1
+        level = torch.bucketize(
+            prob, self.thresholds.to(prob.device), right=True
+        )
+        count = torch.bincount(truth * levels + level, minlength=2 * levels)
+        # reached[k]: pixels at or above threshold k; [0]: all pixels.
+        reached = count.reshape(2, levels).flip(1).cumsum(1).flip(1)
+        error = (prob - truth).abs().double().sum()
+        return torch.cat([reached.flatten().double(), error[None]])
+
+    def compute(self, total: np.ndarray) -> dict[str, float]:
+        """``maxF`` and ``MAE``."""
+        false, true = total[:-1].reshape(2, -1)
+        pixels = false[0] + true[0]
+        if not pixels:
+            return dict(maxF=np.nan, MAE=np.nan)
+        # F in counts, which needs no case for an empty prediction:
+        # (1 + b) TP / (b * positives + predicted positives).
+        score = ratio(
+            (1 + self.beta_square) * true[1:],
+            self.beta_square * true[0] + (true + false)[1:],
+        )
+        best = np.nanmax(score) if true[0] else np.nan
+        return dict(maxF=100 * best, MAE=total[-1] / pixels)

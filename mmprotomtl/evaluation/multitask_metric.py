@@ -1,0 +1,139 @@
+"""Scores of every task over a data set."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+from mmengine.dist import all_gather_object
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+from prettytable import PrettyTable
+
+from mmprotomtl.registry import MEASURES, METRICS
+from mmprotomtl.tasks import Task, build_tasks
+
+
+@METRICS.register_module()
+class MultiTaskMetric(BaseMetric):
+    """Scores each task by its own measures, pooled over the data set.
+
+    Keys are ``<task>/<metric>``: ``semseg/mIoU``, ``depth/RMSE`` and so on.
+    Only sums of statistics are kept, so that memory does not grow with the
+    data set and the values depend on neither batch size nor process count. An
+    image without a label of a task is not in that task's score; a task without
+    any label scores NaN, with a warning.
+
+    Args:
+        tasks: As in a config's ``tasks``; None: those of the data set.
+        **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
+    """
+
+    default_prefix = ''
+
+    def __init__(self, tasks: dict | None = None, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self._tasks = None if tasks is None else build_tasks(tasks)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._images = 0
+        self._sums: dict[str, list] = {}
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """The tasks that are scored."""
+        if self._tasks is None:
+            if not self.dataset_meta or 'tasks' not in self.dataset_meta:
+                raise ValueError(
+                    'MultiTaskMetric does not know the tasks: give it '
+                    '`tasks`, or evaluate a data set whose metainfo has them'
+                )
+            self._tasks = build_tasks(self.dataset_meta['tasks'])
+        return self._tasks
+
+    def process(
+        self, data_batch: object, data_samples: Sequence[dict]
+    ) -> None:
+        """Add the statistics of a batch.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Each with ``gt_maps`` and ``pred_maps``, task ->
+                tensor ``L x H x W`` and ``P x H x W``.
+        """
+        del data_batch
+        for sample in data_samples:
+            self._images += 1
+            labels, preds = sample.get('gt_maps', {}), sample['pred_maps']
+            for name, task in self.tasks.items():
+                if name in labels and name in preds:
+                    self._add(task, preds[name], labels[name])
+
+    def _add(self, task: Task, pred, label) -> None:
+        valid = task.valid(label[None])[0]
+        if task.name not in self._sums:
+            measures = [MEASURES.build(cfg) for cfg in task.measures]
+            self._sums[task.name] = [[measure, 0] for measure in measures]
+        for entry in self._sums[task.name]:
+            statistics = entry[0].statistics(pred, label, valid)
+            entry[1] = entry[1] + statistics.cpu().numpy()
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Pool over processes and compute.
+
+        Args:
+            size: Number of images in the data set.
+
+        Raises:
+            ValueError: Images were evaluated twice, which would bias the sums.
+        """
+        totals = {
+            name: [total for _, total in entries]
+            for name, entries in self._sums.items()
+        }
+        gathered = all_gather_object((self._images, totals))
+        self._reset()
+        images = sum(count for count, _ in gathered)
+        if images > size:
+            raise ValueError(
+                f'{images} predictions for a data set of {size} images: set '
+                'sampler=dict(type="DefaultSampler", shuffle=False, '
+                'round_up=False) in the val and test dataloader'
+            )
+        scores = self.compute_metrics([part for _, part in gathered])
+        print_log(_table(scores), logger='current')
+        return scores
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+        """Scores from each process's sums."""
+        scores = {}
+        for name, task in self.tasks.items():
+            parts = [part[name] for part in results if name in part]
+            if not parts:
+                print_log(
+                    f'no label of task {name!r} in the data evaluated: its '
+                    'score is NaN',
+                    logger='current',
+                    level=logging.WARNING,
+                )
+                scores[f'{name}/{task.metric}'] = float('nan')
+                continue
+            for cfg, sums in zip(
+                task.measures, zip(*parts, strict=True), strict=True
+            ):
+                values = MEASURES.build(cfg).compute(np.sum(sums, axis=0))
+                for metric, value in values.items():
+                    scores[f'{name}/{metric}'] = float(value)
+        return scores
+
+
+def _table(scores: dict[str, float]) -> str:
+    """A table of the scores, a row a task."""
+    table = PrettyTable(['task', 'scores'], align='l')
+    rows: dict[str, list[str]] = {}
+    for key, value in scores.items():
+        task, metric = key.rsplit('/', 1)
+        rows.setdefault(task, []).append(f'{metric} {value:.4g}')
+    for task, cells in rows.items():
+        table.add_row([task, '   '.join(cells)])
+    return f'\n{table}'

@@ -1,0 +1,155 @@
+"""Predictions of the tasks, and their losses where there are labels."""
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmprotomtl.models.losses import REDUCTIONS, reduce_over_labels
+from mmprotomtl.models.necks import TaskFeatures
+from mmprotomtl.registry import MODELS
+from mmprotomtl.structures import MultiTaskDataSample
+from mmprotomtl.tasks import Task
+from mmprotomtl.utils.errors import choose
+
+
+@MODELS.register_module()
+class MultiTaskHead(BaseModule):
+    """The plain head: a linear prediction for each task.
+
+    In training, only the (image, task) pairs that have a label are predicted,
+    upsampled and compared.
+
+    Args:
+        tasks: The tasks, by name.
+        in_channels: Width of the task features.
+        memory_channels: Width of the neck's memory; this head reads none.
+        reduction: How losses of a partially labelled batch are reduced; see
+            :func:`~mmprotomtl.models.losses.reduce_over_labels`.
+    """
+
+    def __init__(
+        self,
+        tasks: dict[str, Task],
+        in_channels: int,
+        memory_channels: int | None = None,
+        reduction: str = 'balanced',
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        if init_cfg is None:
+            init_cfg = [
+                dict(type='Normal', layer='Conv2d', std=0.01),
+                dict(type='TruncNormal', layer='Linear', std=0.02),
+                dict(type='Constant', layer='LayerNorm', val=1),
+            ]
+        super().__init__(init_cfg)
+        choose('head.reduction', reduction, REDUCTIONS)
+        self.tasks = tasks
+        self.reduction = reduction
+        self.predictors = nn.ModuleList(
+            nn.Conv2d(in_channels, task.out_channels, 1)
+            for task in tasks.values()
+        )
+        # Labels with a valid pixel since the start of the run, for the check
+        # that every task has some.
+        self.register_buffer('labels_seen', torch.zeros(len(tasks)), False)
+
+    def refine(
+        self, features: TaskFeatures, pairs: list[list[int]]
+    ) -> list[Tensor]:
+        """Features to predict from, of some (image, task) pairs.
+
+        Args:
+            features: What the neck gave.
+            pairs: For each task the images asked for.
+
+        Returns:
+            For each task ``n_t x C x h x w``.
+        """
+        return [
+            take(feature, rows)
+            for feature, rows in zip(features.features, pairs, strict=True)
+        ]
+
+    def forward(self, features: TaskFeatures) -> list[Tensor]:
+        """Logits of all tasks for all images, at the features' stride."""
+        images = list(range(features.features.shape[1]))
+        refined = self.refine(features, [images] * len(self.tasks))
+        return [
+            predictor(feature)
+            for predictor, feature in zip(
+                self.predictors, refined, strict=True
+            )
+        ]
+
+    def loss(
+        self, features: TaskFeatures, data_samples: list[MultiTaskDataSample]
+    ) -> dict[str, Tensor]:
+        """The loss of each task, weighted: ``<task>.loss``.
+
+        A task without a label in the batch has a loss of 0, with a (zero)
+        gradient for every parameter.
+        """
+        pairs = [
+            [i for i, s in enumerate(data_samples) if s.label(name) is not None]
+            for name in self.tasks
+        ]
+        refined = self.refine(features, pairs)
+        losses, labelled, unused = [], [], 0
+        for task, predictor, feature, rows in zip(
+            self.tasks.values(), self.predictors, refined, pairs, strict=True
+        ):
+            logits = predictor(feature)
+            if rows:
+                label = torch.stack(
+                    [data_samples[i].label(task.name) for i in rows]
+                )
+                loss, count = _task_loss(task, logits, label)
+            else:
+                unused = unused + logits.sum()
+                loss = logits.new_zeros(0, dtype=torch.float32)
+                count = logits.new_zeros(0)
+            losses.append(spread(loss, rows, len(data_samples)))
+            labelled.append(spread(count > 0, rows, len(data_samples)))
+        has_label = torch.stack(labelled, 1)
+        self.labels_seen += has_label.sum(0)
+        total = reduce_over_labels(
+            torch.stack(losses, 1), has_label, self.reduction
+        )
+        total = total + 0 * unused
+        return {
+            f'{name}.loss': task.loss_weight * total[i]
+            for i, (name, task) in enumerate(self.tasks.items())
+        }
+
+
+def take(feature: Tensor, rows: list[int]) -> Tensor:
+    """Rows of a tensor, by numbers known on the host.
+
+    No index travels to the device, and no rows leave a gradient of zeros.
+    """
+    if not rows:
+        return feature[:0]
+    if rows == list(range(len(feature))):
+        return feature
+    return torch.stack([feature[row] for row in rows])
+
+
+def spread(values: Tensor, rows: list[int], length: int) -> Tensor:
+    """Put ``values`` at ``rows`` of a vector of zeros."""
+    result = values.new_zeros(length)
+    if not rows:
+        return result
+    index = torch.tensor(rows).to(values.device, non_blocking=True)
+    return result.index_put((index,), values)
+
+
+def _task_loss(
+    task: Task, logits: Tensor, label: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Losses at the label's size, in float32."""
+    with torch.autocast(logits.device.type, enabled=False):
+        logits = F.interpolate(
+            logits.float(), label.shape[-2:], mode='bilinear'
+        )
+        return task.loss(logits, label)

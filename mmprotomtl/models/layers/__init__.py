@@ -1,0 +1,23 @@
+"""Layers of the method."""
+
+from .memories import (
+    CodeMemory,
+    CrossTaskMemory,
+    PrototypeMemory,
+    Retrieval,
+    TokenMemory,
+)
+from .retrieval_block import Attention, RetrievalBlock
+from .vector_quantizer import Quantized, VectorQuantizer
+
+__all__ = [
+    'Attention',
+    'CodeMemory',
+    'CrossTaskMemory',
+    'PrototypeMemory',
+    'Quantized',
+    'Retrieval',
+    'RetrievalBlock',
+    'TokenMemory',
+    'VectorQuantizer',
+]

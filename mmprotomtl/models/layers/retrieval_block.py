@@ -1,0 +1,110 @@
+"""Attention over the tokens of one task, and over what it retrieves."""
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmprotomtl.utils.errors import choose
+
+
+class Attention(nn.Module):
+    """Multi-head attention of queries over keys and values.
+
+    Args:
+        dims: Width of queries and output.
+        memory_dims: Width of what is attended to.
+        num_heads: Number of heads; divides ``dims``.
+        fused: Whether to use torch's fused kernel, which needs no matrix of
+            queries x keys; False: explicit products, which FLOP counters and
+            exporters understand. Both give the same.
+    """
+
+    def __init__(
+        self, dims: int, memory_dims: int, num_heads: int, fused: bool = True
+    ) -> None:
+        super().__init__()
+        if dims % num_heads:
+            raise ValueError(
+                f'num_heads={num_heads} is not allowed: it has to divide the '
+                f'{dims} channels'
+            )
+        self.num_heads = num_heads
+        self.fused = fused
+        self.query = nn.Linear(dims, dims)
+        self.key_value = nn.Linear(memory_dims, 2 * dims)
+        self.out = nn.Linear(dims, dims)
+
+    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
+        """Attend.
+
+        Args:
+            x: Queries, ``N x L x dims``.
+            memory: Keys and values, ``N x M x memory_dims``.
+
+        Returns:
+            ``N x L x dims``.
+        """
+        query = self._split(self.query(x))
+        key, value = map(self._split, self.key_value(memory).chunk(2, -1))
+        if self.fused:
+            read = F.scaled_dot_product_attention(query, key, value)
+        else:
+            scale = query.shape[-1] ** -0.5
+            weight = (query * scale) @ key.transpose(-2, -1)
+            read = weight.softmax(-1) @ value
+        return self.out(read.transpose(1, 2).flatten(2))
+
+    def _split(self, x: Tensor) -> Tensor:
+        """``N x L x C`` to ``N x heads x L x C / heads``."""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+class RetrievalBlock(BaseModule):
+    """Self-attention(f_t) -> cross-attention(Q = f_t, K = V = f_ta) -> FFN,
+    each with layer normalisation before and a skip around it (arXiv
+    2601.07474; where the norms stand is not said there).
+
+    Args:
+        dims: Width of the tokens.
+        memory_dims: Width of what is retrieved.
+        num_heads: Heads of both attentions.
+        ffn_ratio: Hidden width of the FFN / ``dims``.
+        fused: See :class:`Attention`.
+    """
+
+    def __init__(
+        self,
+        dims: int,
+        memory_dims: int,
+        num_heads: int = 8,
+        ffn_ratio: float = 4.0,
+        fused: bool = True,
+    ) -> None:
+        super().__init__()
+        hidden = int(dims * ffn_ratio)
+        self.norm_self = nn.LayerNorm(dims)
+        self.self_attention = Attention(dims, dims, num_heads, fused)
+        self.norm_cross = nn.LayerNorm(dims)
+        self.norm_memory = nn.LayerNorm(memory_dims)
+        self.cross_attention = Attention(dims, memory_dims, num_heads, fused)
+        self.norm_ffn = nn.LayerNorm(dims)
+        self.ffn = nn.Sequential(
+            nn.Linear(dims, hidden), nn.GELU(), nn.Linear(hidden, dims)
+        )
+
+    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
+        """One block.
+
+        Args:
+            x: Tokens, ``N x L x dims``.
+            memory: Retrieved knowledge, ``N x M x memory_dims``.
+
+        Returns:
+            ``N x L x dims``.
+        """
+        own = self.norm_self(x)
+        x = x + self.self_attention(own, own)
+        memory = self.norm_memory(memory)
+        x = x + self.cross_attention(self.norm_cross(x), memory)
+        return x + self.ffn(self.norm_ffn(x))

@@ -1,0 +1,225 @@
+"""A codebook: the nearest code for every position of a feature map."""
+
+from typing import NamedTuple
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmprotomtl.registry import MODELS
+from mmprotomtl.utils.dist import gather_rows, sum_over_ranks
+from mmprotomtl.utils.errors import choose
+
+
+class Quantized(NamedTuple):
+    """A quantised feature map.
+
+    Attributes:
+        codes: The nearest code of each position, ``N x C x H x W``.
+        indices: Its number, ``N x H x W``.
+    """
+
+    codes: Tensor
+    indices: Tensor
+
+
+@MODELS.register_module()
+class VectorQuantizer(BaseModule):
+    """Quantises each position to the nearest of ``num_codes`` codes.
+
+    The codebook Z of the paper (arXiv 2601.07474): f_q = argmin_k |f - z_k|.
+    The input gets no gradient through the look-up; add the result to it, as
+    the paper does (f_i = f_e + f_q). Only codes that are chosen move, so a
+    codebook collapses easily: watch :meth:`usage`. The paper does not say how
+    the codes are trained; ``update`` and the remedies below are our choices.
+
+    Distances are computed in float32, also under autocast, a chunk of
+    positions at a time.
+
+    Args:
+        num_codes: Number of codes, K.
+        code_dim: Their width, c.
+        update: ``gradient``: codes are parameters, pulled by the losses behind
+            them; ``ema``: codes are moving averages of the positions that
+            chose them, the same on all ranks.
+        distance: ``euclidean`` or ``cosine``.
+        kmeans_steps: Steps of k-means on the first training batch; 0: random
+            codes.
+        replace_below: In training, a code chosen by fewer positions a step
+            than this (a moving average) takes the place of a position drawn
+            from the batch; 0: never.
+        decay: Of all moving averages.
+        chunk_size: Positions whose distances to all codes are held at a time.
+
+    Raises:
+        ValueError: ``update`` or ``distance`` is unknown.
+    """
+
+    def __init__(
+        self,
+        num_codes: int = 4096,
+        code_dim: int = 512,
+        update: str = 'gradient',
+        distance: str = 'euclidean',
+        kmeans_steps: int = 0,
+        replace_below: float = 0.0,
+        decay: float = 0.99,
+        chunk_size: int = 8192,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        choose('VectorQuantizer.update', update, ('gradient', 'ema'))
+        choose('VectorQuantizer.distance', distance, ('euclidean', 'cosine'))
+        self.num_codes = num_codes
+        self.code_dim = code_dim
+        self.update = update
+        self.distance = distance
+        self.kmeans_steps = kmeans_steps
+        self.replace_below = replace_below
+        self.decay = decay
+        self.chunk_size = chunk_size
+        codes = torch.randn(num_codes, code_dim) / code_dim**0.5
+        if update == 'gradient':
+            self.codes = nn.Parameter(codes)
+        else:
+            self.register_buffer('codes', codes)
+            self.register_buffer('code_sum', codes.clone())
+        self.register_buffer('code_count', torch.ones(num_codes))
+        # Training steps seen: random choices follow from it, so that all
+        # ranks and a resumed run make the same ones.
+        self.register_buffer('steps', torch.zeros((), dtype=torch.long))
+        self._steps: int | None = None
+        # How often each code was chosen since the log last asked.
+        self.register_buffer(
+            'chosen', torch.zeros(num_codes), persistent=False
+        )
+
+    def forward(self, feature: Tensor) -> Quantized:
+        """Quantise.
+
+        Args:
+            feature: ``N x c x H x W``.
+        """
+        batch, _, height, width = feature.shape
+        rows = feature.detach().movedim(1, -1).reshape(-1, self.code_dim)
+        rows = rows.float()
+        step = self._next_step() if self.training else None
+        if step == 0 and self.kmeans_steps:
+            self._start_with_kmeans(rows)
+        indices = self.nearest(rows)
+        codes = F.embedding(indices, self.codes.to(feature.dtype))
+        if step is not None:
+            self._follow(rows, indices, step)
+        return Quantized(
+            codes.reshape(batch, height, width, -1).movedim(-1, 1),
+            indices.reshape(batch, height, width),
+        )
+
+    @torch.no_grad()
+    def nearest(self, rows: Tensor, codes: Tensor | None = None) -> Tensor:
+        """Number of the nearest code of each row.
+
+        Args:
+            rows: ``M x c``.
+            codes: ``K x c``; None: the codebook.
+        """
+        with torch.autocast(rows.device.type, enabled=False):
+            codes = (self.codes if codes is None else codes).float()
+            if self.distance == 'cosine':
+                # The nearest code in angle does not depend on the row's
+                # length.
+                codes = F.normalize(codes, dim=1)
+                offset = codes.new_zeros(len(codes))
+            else:
+                # |f - z|^2 without |f|^2, which is the same for all codes.
+                offset = codes.square().sum(1) / 2
+            chunks = [
+                torch.addmm(offset, chunk, codes.t(), alpha=-1).argmin(1)
+                for chunk in rows.float().split(self.chunk_size)
+            ]
+            return torch.cat(chunks)
+
+    def _next_step(self) -> int:
+        """Number of this training step, without asking the device for it."""
+        if self._steps is None:
+            self._steps = int(self.steps)
+        step, self._steps = self._steps, self._steps + 1
+        self.steps += 1
+        return step
+
+    def _load_from_state_dict(self, *args, **kwargs) -> None:
+        self._steps = None
+        super()._load_from_state_dict(*args, **kwargs)
+
+    @torch.no_grad()
+    def _follow(self, rows: Tensor, indices: Tensor, step: int) -> None:
+        """Update counts, moving averages and dead codes."""
+        count = torch.bincount(indices, minlength=self.num_codes)
+        count = sum_over_ranks(count.to(rows.dtype))
+        self.chosen += count
+        self.code_count.lerp_(count, 1 - self.decay)
+        if self.update == 'ema':
+            total = torch.zeros_like(self.code_sum)
+            total.index_add_(0, indices, rows)
+            self.code_sum.lerp_(sum_over_ranks(total), 1 - self.decay)
+            # A code that nothing chose for long keeps its place.
+            alive = self.code_count[:, None] > 1e-3
+            mean = self.code_sum / self.code_count[:, None].clamp(min=1e-3)
+            self.codes.copy_(torch.where(alive, mean, self.codes))
+        if self.replace_below:
+            self._replace_dead(rows, step)
+
+    def _replace_dead(self, rows: Tensor, step: int) -> None:
+        """Put a position of the batch in the place of each dead code."""
+        dead = self.code_count < self.replace_below
+        fresh = self._sample(rows, self.num_codes, step)
+        self.codes.copy_(torch.where(dead[:, None], fresh, self.codes))
+        # A newcomer has a while to prove itself.
+        start = self.replace_below / self.decay**20
+        self.code_count.masked_fill_(dead, start)
+        if self.update == 'ema':
+            self.code_sum.copy_(
+                torch.where(dead[:, None], fresh * start, self.code_sum)
+            )
+
+    def _sample(self, rows: Tensor, number: int, step: int) -> Tensor:
+        """Positions drawn from the batches of all ranks, the same on all."""
+        generator = torch.Generator().manual_seed(step)
+        limit = min(len(rows), number)
+        draw = torch.randperm(len(rows), generator=generator)[:limit]
+        pool = gather_rows(rows[draw.to(rows.device)])
+        draw = torch.randint(len(pool), (number,), generator=generator)
+        return pool[draw.to(rows.device)]
+
+    @torch.no_grad()
+    def _start_with_kmeans(self, rows: Tensor) -> None:
+        """Lloyd's k-means on positions of the first batch of all ranks."""
+        codes = self._sample(rows, self.num_codes, step=0)
+        for _ in range(self.kmeans_steps):
+            indices = self.nearest(rows, codes)
+            total = torch.zeros_like(codes).index_add_(0, indices, rows)
+            count = torch.bincount(indices, minlength=self.num_codes)
+            total = sum_over_ranks(total)
+            count = sum_over_ranks(count.to(rows.dtype))[:, None]
+            codes = torch.where(count > 0, total / count.clamp(min=1), codes)
+        self.codes.copy_(codes)
+        if self.update == 'ema':
+            self.code_sum.copy_(codes)
+            self.code_count.fill_(1)
+
+    def usage(self) -> dict[str, float]:
+        """How the codebook was used since the last call; asks the device.
+
+        Returns:
+            ``usage``: share of codes chosen at least once; ``perplexity``:
+            exp of the entropy of the choice, 1 .. ``num_codes``.
+        """
+        share = self.chosen / self.chosen.sum().clamp(min=1)
+        entropy = -(share * share.clamp(min=1e-12).log()).sum()
+        result = dict(
+            usage=(self.chosen > 0).float().mean().item(),
+            perplexity=entropy.exp().item() if self.chosen.any() else 0.0,
+        )
+        self.chosen.zero_()
+        return result

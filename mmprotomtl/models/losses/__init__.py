@@ -1,0 +1,6 @@
+"""Losses that are no single task's."""
+
+from .akg_loss import AKGLoss
+from .label_reduction import REDUCTIONS, reduce_over_labels
+
+__all__ = ['AKGLoss', 'REDUCTIONS', 'reduce_over_labels']

@@ -1,0 +1,6 @@
+"""From backbone features to task features."""
+
+from .multitask_neck import MultiTaskNeck, TaskFeatures
+from .prototype_neck import PrototypeNeck
+
+__all__ = ['MultiTaskNeck', 'PrototypeNeck', 'TaskFeatures']

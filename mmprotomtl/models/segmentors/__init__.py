@@ -1,0 +1,5 @@
+"""Whole networks."""
+
+from .multitask_segmentor import MultiTaskSegmentor
+
+__all__ = ['MultiTaskSegmentor']

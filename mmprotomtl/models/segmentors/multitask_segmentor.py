@@ -1,0 +1,180 @@
+"""One network, many dense-prediction tasks."""
+
+from collections.abc import Mapping
+
+import torch
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import BaseSegmentor
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmprotomtl.models.necks import TaskFeatures
+from mmprotomtl.registry import MODELS
+from mmprotomtl.structures import MultiTaskDataSample
+from mmprotomtl.tasks import build_tasks
+
+
+@MODELS.register_module()
+class MultiTaskSegmentor(BaseSegmentor):
+    """Backbone -> neck -> head, for any tasks.
+
+    Args:
+        tasks: Name -> arguments of the task.
+        backbone: Any registered backbone that gives one or more feature maps,
+            ``mmpretrain.ResNet`` for example. The neck's ``in_channels`` and
+            ``in_strides`` are measured on it.
+        neck: ``PrototypeNeck`` (the method) or ``MultiTaskNeck``.
+        head: ``RetrievalTransformerHead`` (the method) or ``MultiTaskHead``.
+        data_preprocessor: ``MultiTaskDataPreprocessor``.
+        train_cfg: Not used; mmseg's configs have one.
+        test_cfg: ``dict(mode='whole')``.
+        init_cfg: See mmengine.
+    """
+
+    def __init__(
+        self,
+        tasks: Mapping[str, dict],
+        backbone: dict,
+        neck: dict,
+        head: dict,
+        data_preprocessor: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        built = build_tasks(tasks)
+        preprocessor = dict(data_preprocessor or {})
+        preprocessor.setdefault('type', 'MultiTaskDataPreprocessor')
+        preprocessor.setdefault('tasks', built)
+        super().__init__(MODELS.build(preprocessor), init_cfg)
+        self.tasks = built
+        self.train_cfg = train_cfg
+        self.test_cfg = test_cfg or dict(mode='whole')
+        self.backbone = MODELS.build(backbone)
+        channels, strides = measure_backbone(self.backbone)
+        neck = dict(neck)
+        for key, found in (('in_channels', channels), ('in_strides', strides)):
+            given = neck.setdefault(key, found)
+            if tuple(given) != found:
+                raise ValueError(
+                    f'model.neck.{key}={given!r} is not what the backbone '
+                    f'gives, {found!r}: correct it, or leave it out'
+                )
+        self.neck = MODELS.build(neck, default_args=dict(tasks=built))
+        self.head = MODELS.build(
+            head,
+            default_args=dict(
+                tasks=built,
+                in_channels=self.neck.out_channels,
+                memory_channels=self.neck.memory_channels,
+            ),
+        )
+
+    def extract_feat(self, inputs: Tensor) -> TaskFeatures:
+        """Features of each task from images ``N x 3 x H x W``."""
+        return self.neck(_maps(self.backbone(inputs)))
+
+    def encode_decode(
+        self,
+        inputs: Tensor,
+        batch_data_samples: list[MultiTaskDataSample] | None = None,
+    ) -> dict[str, Tensor]:
+        """Logits of each task at the size of ``inputs``, ``N x C x H x W``."""
+        del batch_data_samples
+        logits = self.head(self.extract_feat(inputs))
+        size = inputs.shape[-2:]
+        return {
+            name: F.interpolate(logit.float(), size, mode='bilinear')
+            for name, logit in zip(self.tasks, logits, strict=True)
+        }
+
+    def loss(
+        self, inputs: Tensor, data_samples: list[MultiTaskDataSample]
+    ) -> dict[str, Tensor]:
+        """All losses, the same keys at every step.
+
+        Args:
+            inputs: Normalised images, ``N x 3 x H x W``.
+            data_samples: Their samples; a task without a label is not in a
+                sample's ``gt_maps``.
+        """
+        features = self.extract_feat(inputs)
+        losses = self.head.loss(features, data_samples)
+        losses.update(self.neck.loss(features, inputs, data_samples))
+        return losses
+
+    @torch.no_grad()
+    def predict(
+        self,
+        inputs: Tensor,
+        data_samples: list[MultiTaskDataSample] | None = None,
+    ) -> list[MultiTaskDataSample]:
+        """Predictions at the images' original size.
+
+        Returns:
+            The samples, each with ``pred_maps``: task -> ``P x H x W``.
+        """
+        if data_samples is None:
+            data_samples = [MultiTaskDataSample() for _ in inputs]
+        logits = self.encode_decode(inputs, data_samples)
+        for i, sample in enumerate(data_samples):
+            maps = {
+                name: self.tasks[name].predict(
+                    to_original(logit[i : i + 1], sample.metainfo)
+                )[0]
+                for name, logit in logits.items()
+            }
+            sample.pred_maps = PixelData(**maps)
+        return data_samples
+
+    def _forward(
+        self,
+        inputs: Tensor,
+        data_samples: list[MultiTaskDataSample] | None = None,
+    ) -> tuple[Tensor, ...]:
+        """Logits of the tasks, in their order, at the size of ``inputs``."""
+        return tuple(self.encode_decode(inputs, data_samples).values())
+
+
+def _maps(features: Tensor | tuple | list) -> tuple[Tensor, ...]:
+    """The feature maps of a backbone that may give a single one."""
+    return (features,) if isinstance(features, Tensor) else tuple(features)
+
+
+def to_original(logit: Tensor, meta: dict) -> Tensor:
+    """Cut the padding off and resize to ``ori_shape``, ``1 x C x H x W``."""
+    height, width = meta.get('img_shape', logit.shape[-2:])
+    logit = logit[..., :height, :width]
+    size = tuple(meta.get('ori_shape', logit.shape[-2:]))
+    if tuple(logit.shape[-2:]) == size:
+        return logit
+    return F.interpolate(logit, size, mode='bilinear')
+
+
+@torch.no_grad()
+def measure_backbone(
+    backbone: nn.Module, side: int = 64
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Widths and strides of a backbone's feature maps, by running it.
+
+    Args:
+        backbone: The backbone; left as it was.
+        side: Side of the image to try.
+
+    Raises:
+        ValueError: It gives no feature maps; names what to set.
+    """
+    training = backbone.training
+    backbone.eval()
+    maps = _maps(backbone(torch.zeros(1, 3, side, side)))
+    backbone.train(training)
+    if not maps or any(m.ndim != 4 for m in maps):
+        shapes = [tuple(m.shape) for m in maps]
+        raise ValueError(
+            f'model.backbone={type(backbone).__name__} gives {shapes}, not '
+            'feature maps N x C x h x w: set its out_indices, or out_type='
+            '"featmap" for a vision transformer'
+        )
+    channels = tuple(m.shape[1] for m in maps)
+    strides = tuple(max(round(side / m.shape[-1]), 1) for m in maps)
+    return channels, strides

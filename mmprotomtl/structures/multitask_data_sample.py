@@ -1,0 +1,51 @@
+"""The sample: one image's labels, predictions and meta information."""
+
+from collections.abc import Mapping
+from multiprocessing.reduction import ForkingPickler
+
+import numpy as np
+import torch
+from mmengine.structures import BaseDataElement, PixelData
+from torch import Tensor
+
+
+class MultiTaskDataSample(BaseDataElement):
+    """Maps of one image, by task.
+
+    Attributes:
+        gt_maps (PixelData): A label ``L x H x W`` for each task that is
+            labelled; a task without a label is not in it.
+        pred_maps (PixelData): A prediction ``P x H x W`` for each task.
+
+    Meta information: ``sample_id``, ``img_path``, ``ori_shape`` (height and
+    width of image and labels as loaded), ``img_shape`` (as the network gets
+    them, without padding), ``pad_shape``, ``padding_size`` (left, right, top,
+    bottom), ``scale_factor``, ``flip``, ``flip_direction``.
+    """
+
+    def label(self, task: str) -> Tensor | None:
+        """The label of a task, or None where the image has none."""
+        maps = self.get('gt_maps')
+        return None if maps is None else maps.get(task)
+
+
+def _to_arrays(sample: MultiTaskDataSample) -> tuple:
+    """What crosses from a loader worker: numpy in place of tensors."""
+    maps: Mapping[str, Tensor] = dict(sample.gt_maps.items())
+    arrays = {name: label.numpy() for name, label in maps.items()}
+    return _from_arrays, (type(sample), sample.metainfo, arrays)
+
+
+def _from_arrays(
+    kind: type, metainfo: dict, arrays: dict[str, np.ndarray]
+) -> MultiTaskDataSample:
+    sample = kind(metainfo=metainfo)
+    sample.gt_maps = PixelData(
+        **{name: torch.from_numpy(array) for name, array in arrays.items()}
+    )
+    return sample
+
+
+# Each tensor that a loader worker sends costs file descriptors, and a sample
+# has one for every task: several workers would run out of them.
+ForkingPickler.register(MultiTaskDataSample, _to_arrays)

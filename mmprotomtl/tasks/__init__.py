@@ -1,0 +1,24 @@
+"""One room per task: all that its name means is in its file."""
+
+from .base import Task, apply_value_map, build_tasks, masked_mean
+from .binary import BinaryTask
+from .depth import DepthTask
+from .edge import EdgeTask
+from .human_parts import HumanPartsTask
+from .normals import NormalsTask
+from .sal import SaliencyTask
+from .semseg import SemSegTask
+
+__all__ = [
+    'BinaryTask',
+    'DepthTask',
+    'EdgeTask',
+    'HumanPartsTask',
+    'NormalsTask',
+    'SaliencyTask',
+    'SemSegTask',
+    'Task',
+    'apply_value_map',
+    'build_tasks',
+    'masked_mean',
+]

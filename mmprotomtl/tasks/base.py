@@ -1,0 +1,277 @@
+"""What a dense-prediction task is."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mmprotomtl.registry import TASKS
+from mmprotomtl.utils.errors import DataFileError
+
+class Task:
+    """All that a task's name means, asked by every stage of the pipeline.
+
+    A label is canonical when :meth:`check_label` returned it: an array ``H x
+    W`` (``H x W x L`` with ``L = label_channels > 1``) of ``label_dtype`` in
+    which pixels without a label hold ``invalid``. Batched, it is a tensor
+    ``N x L x H x W``. Data sets hand canonical labels on; transforms, model,
+    evaluator and visualizer ask the task for everything they do to them.
+
+    A new task is a subclass in a file of its own, registered in ``TASKS``, and
+    a line of a config's ``tasks``. Class attributes say what the task is, the
+    methods how it is learnt, scored and drawn.
+
+    Args:
+        name: Its key in the config's ``tasks``; also the name of its losses,
+            metrics and predictions.
+        loss_weight: Factor of the loss; None: ``default_weight``.
+        metric: Which of the task's metrics stands for it (in ``delta_m``, for
+            choosing checkpoints); None: ``default_metric``.
+        measures: Registered measures that score it; None: the task's own.
+    """
+
+    #: Channels of a label.
+    label_channels: ClassVar[int] = 1
+    #: Type of a label in the data pipeline.
+    label_dtype: ClassVar[type] = np.uint8
+    #: The value of a pixel without a label, in every channel.
+    invalid: ClassVar[float] = 255
+    #: How a label is resized together with its image.
+    interpolation: ClassVar[int] = cv2.INTER_NEAREST
+    #: How a label is fitted to its image where their sizes on disk differ.
+    fit_interpolation: ClassVar[int] = cv2.INTER_NEAREST
+    #: The loss weight that the field uses.
+    default_weight: ClassVar[float] = 1.0
+    #: Metric -> whether a higher value is a better one.
+    metrics: ClassVar[Mapping[str, bool]] = {}
+    #: The metric that stands for the task.
+    default_metric: ClassVar[str]
+
+    def __init__(
+        self,
+        name: str,
+        loss_weight: float | None = None,
+        metric: str | None = None,
+        measures: list[dict] | None = None,
+    ) -> None:
+        self.name = name
+        self.loss_weight = (
+            self.default_weight if loss_weight is None else float(loss_weight)
+        )
+        self.metric = metric or self.default_metric
+        if self.metric not in self.metrics:
+            raise ValueError(
+                f'tasks.{name}.metric={self.metric!r} is not allowed: choose '
+                f'one of {sorted(self.metrics)}'
+            )
+        self._measures = measures
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self.name!r})'
+
+    # -- what the network gives ------------------------------------------
+
+    @property
+    def out_channels(self) -> int:
+        """Channels that the prediction head gives."""
+        raise NotImplementedError
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Direction of :attr:`metric`."""
+        return self.metrics[self.metric]
+
+    # -- labels ----------------------------------------------------------
+
+    def check_label(self, label: np.ndarray, path: str) -> np.ndarray:
+        """Make a label that a data set read canonical, or refuse it.
+
+        Args:
+            label: ``H x W`` or ``H x W x L``, as the data set's reader gave
+                it: in the task's unit, unlabelled pixels ``invalid``.
+            path: Its file, for the error.
+
+        Returns:
+            The canonical label.
+
+        Raises:
+            DataFileError: Shape or values cannot be those of this task.
+        """
+        if label.ndim == 3 and label.shape[2] == 1:
+            label = label[..., 0]
+        expected = 2 if self.label_channels == 1 else 3
+        channels = 1 if label.ndim == 2 else label.shape[-1]
+        if label.ndim != expected or channels != self.label_channels:
+            raise DataFileError(
+                path,
+                f'shape {label.shape}; a label of task {self.name!r} is '
+                f'H x W x {self.label_channels}',
+            )
+        return self.check_values(label, path)
+
+    def check_values(self, label: np.ndarray, path: str) -> np.ndarray:
+        """The part of :meth:`check_label` that is about values."""
+        raise NotImplementedError
+
+    def value_map(
+        self, flip: str | None = None, angle: float = 0.0, scale: float = 1.0
+    ) -> np.ndarray | None:
+        """What a change of the image's geometry does to a pixel's value.
+
+        Moving the pixels is not the task's business; this is the linear map
+        that goes with it.
+
+        Args:
+            flip: ``horizontal``, ``vertical``, ``diagonal`` (both) or None.
+            angle: Counter-clockwise turn of the image in degrees.
+            scale: Zoom of the camera, > 1 enlarges what is seen.
+
+        Returns:
+            An ``L x L`` matrix to multiply each pixel's value by, or None for
+            no change. ``invalid`` has to be a fixed point of it.
+        """
+        del flip, angle, scale
+        return None
+
+    def resize_label(
+        self,
+        label: np.ndarray,
+        size: tuple[int, int],
+        interpolation: int | None = None,
+    ) -> np.ndarray:
+        """Resize a canonical label to ``size`` (height, width) pixels."""
+        if label.shape[:2] == tuple(size):
+            return label
+        if interpolation is None:
+            interpolation = self.interpolation
+        height, width = size
+        return cv2.resize(label, (width, height), interpolation=interpolation)
+
+    def valid(self, label: Tensor) -> Tensor:
+        """Which pixels carry a label.
+
+        Args:
+            label: ``N x L x H x W``.
+
+        Returns:
+            Bool, ``N x H x W``.
+        """
+        return label[:, 0] != self.invalid
+
+    # -- learning --------------------------------------------------------
+
+    def loss(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """The unweighted loss of each image.
+
+        Args:
+            logits: ``N x C x H x W``, at the label's size.
+            label: ``N x L x H x W``.
+
+        Returns:
+            The mean over the valid pixels of each image, ``N`` (0 where there
+            is none), and their number, ``N``.
+        """
+        raise NotImplementedError
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """What the user gets: ``N x C x H x W`` to ``N x P x H x W``."""
+        raise NotImplementedError
+
+    # -- evaluation and drawing ------------------------------------------
+
+    @property
+    def measures(self) -> list[dict]:
+        """Configs of the measures that score the task."""
+        if self._measures is not None:
+            return [dict(measure) for measure in self._measures]
+        return self.default_measures()
+
+    def default_measures(self) -> list[dict]:
+        """The field's own measures of the task."""
+        raise NotImplementedError
+
+    def save(self, value: np.ndarray, stem: str) -> str:
+        """Save a prediction ``P x H x W`` and return the file.
+
+        The default is a float32 array ``P x H x W``, ``stem`` + ``.npy``.
+        """
+        path = f'{stem}.npy'
+        np.save(path, value.astype(np.float32))
+        return path
+
+    def draw(self, value: np.ndarray) -> np.ndarray:
+        """Draw a label or a prediction.
+
+        Args:
+            value: ``L x H x W`` or ``P x H x W``.
+
+        Returns:
+            RGB picture, ``H x W x 3`` uint8; pixels without a label black.
+        """
+        raise NotImplementedError
+
+
+def apply_value_map(
+    label: np.ndarray, matrix: np.ndarray | None
+) -> np.ndarray:
+    """Apply :meth:`Task.value_map` to a canonical label ``H x W [x L]``."""
+    if matrix is None:
+        return label
+    matrix = matrix.astype(label.dtype)
+    return label * matrix[0, 0] if label.ndim == 2 else label @ matrix.T
+
+
+def save_gray(value: np.ndarray, stem: str) -> str:
+    """Save ``H x W`` uint8 as ``stem`` + ``.png`` and return the file."""
+    path = f'{stem}.png'
+    Image.fromarray(value.astype(np.uint8)).save(path)
+    return path
+
+
+def masked_mean(value: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of each image over its valid pixels.
+
+    Args:
+        value: ``N x H x W``; may hold anything, NaN too, where not valid.
+        valid: Bool, ``N x H x W``.
+
+    Returns:
+        The means, ``N`` (0 where nothing is valid), and the counts, ``N``.
+    """
+    count = valid.flatten(1).sum(1)
+    total = torch.where(valid, value, value.new_zeros(())).flatten(1).sum(1)
+    return total / count.clamp(min=1), count
+
+
+def build_tasks(cfg: Mapping[str, Mapping | Task]) -> dict[str, Task]:
+    """Build the tasks of a config, in its order.
+
+    Args:
+        cfg: Name -> arguments of the task. ``type`` defaults to the name.
+
+    Raises:
+        ValueError: There is no task, or a name is unknown and has no ``type``.
+    """
+    if not isinstance(cfg, Mapping) or not cfg:
+        raise ValueError(
+            f'tasks={cfg!r} is not allowed: give a dict of at least one task, '
+            'for example tasks=dict(semseg=dict(num_classes=13), depth=dict())'
+        )
+    tasks = {}
+    for name, args in cfg.items():
+        if isinstance(args, Task):
+            tasks[name] = args
+            continue
+        args = {'type': name, **(args or {}), 'name': name}
+        if args['type'] not in TASKS:
+            raise ValueError(
+                f'tasks.{name}.type={args["type"]!r} is not a registered '
+                f'task: choose one of {sorted(TASKS.module_dict)}, or '
+                'register your own in mmprotomtl.registry.TASKS'
+            )
+        tasks[name] = TASKS.build(args)
+    return tasks

@@ -1,0 +1,97 @@
+"""Depth."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import cv2
+import numpy as np
+from torch import Tensor
+
+from mmprotomtl.registry import TASKS
+
+from .base import Task, masked_mean
+
+
+@TASKS.register_module(name='depth')
+class DepthTask(Task):
+    """Distance along the optical axis in metres (or disparity), 0 = unknown.
+
+    Loss: L1 over valid pixels. Enlarging the image by s brings the scene
+    nearer: depth is divided by s.
+
+    Args:
+        unit: What the values are, for tables and drawings; ``disparity``
+            (inverse depth, Cityscapes in the MTAN form) grows with a zoom
+            instead of shrinking.
+        draw_range: Values at the two ends of the colour map; None: those of
+            the picture drawn.
+    """
+
+    label_dtype: ClassVar[type] = np.float32
+    invalid: ClassVar[float] = 0.0
+    metrics: ClassVar[Mapping[str, bool]] = {
+        'RMSE': False,
+        'absErr': False,
+        'relErr': False,
+    }
+    default_metric: ClassVar[str] = 'RMSE'
+
+    def __init__(
+        self,
+        unit: str = 'metres',
+        draw_range: tuple[float, float] | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.unit = unit
+        self.draw_range = draw_range
+
+    @property
+    def out_channels(self) -> int:
+        """The depth itself."""
+        return 1
+
+    def check_values(self, label: np.ndarray, path: str) -> np.ndarray:
+        """NaN, infinite and non-positive depth is unknown depth."""
+        del path
+        label = label.astype(np.float32)
+        known = np.isfinite(label) & (label > 0)
+        return np.where(known, label, np.float32(self.invalid))
+
+    def value_map(
+        self, flip: str | None = None, angle: float = 0.0, scale: float = 1.0
+    ) -> np.ndarray | None:
+        """Depth divided (disparity multiplied) by the zoom."""
+        if scale == 1:
+            return None
+        factor = scale if self.unit == 'disparity' else 1 / scale
+        return np.full((1, 1), factor)
+
+    def loss(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """L1, mean over each image's valid pixels."""
+        return masked_mean(
+            (logits[:, 0] - label[:, 0]).abs(), self.valid(label)
+        )
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """Depth, ``N x 1 x H x W``, not negative."""
+        return logits.clamp(min=0)
+
+    def default_measures(self) -> list[dict]:
+        """RMSE, absolute and relative error, pooled over pixels."""
+        return [dict(type='RegressionError')]
+
+    def draw(self, value: np.ndarray) -> np.ndarray:
+        """Near is warm, far is cold (for disparity the other way round)."""
+        value = value[0].astype(np.float32)
+        known = value > 0
+        low, high = self.draw_range or (
+            (value[known].min(), value[known].max()) if known.any() else (0, 1)
+        )
+        level = np.clip((value - low) / max(high - low, 1e-6), 0, 1)
+        level = level if self.unit == 'disparity' else 1 - level
+        picture = cv2.applyColorMap(
+            (level * 255).astype(np.uint8), cv2.COLORMAP_TURBO
+        )[..., ::-1].copy()
+        picture[~known] = 0
+        return picture

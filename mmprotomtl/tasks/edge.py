@@ -1,0 +1,70 @@
+"""Edges."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmprotomtl.registry import TASKS
+
+from .base import masked_mean
+from .binary import BinaryTask
+
+
+@TASKS.register_module(name='edge')
+class EdgeTask(BinaryTask):
+    """Object boundaries.
+
+    Loss: binary cross-entropy in which a boundary pixel weighs
+    ``positive_weight`` and any other 1 - ``positive_weight``.
+
+    Args:
+        positive_weight: Weight of a boundary pixel, 0 .. 1.
+        max_dist: How far, as a share of the image's diagonal, a predicted
+            pixel may lie from the true one that it is matched to: .0075 for
+            PASCAL-Context, .011 for NYUD-v2.
+    """
+
+    default_weight: ClassVar[float] = 50.0
+    metrics: ClassVar[Mapping[str, bool]] = {'odsF': True}
+    default_metric: ClassVar[str] = 'odsF'
+
+    def __init__(
+        self,
+        positive_weight: float = 0.95,
+        max_dist: float = 0.0075,
+        **kwargs,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not 0 < positive_weight < 1:
+            raise ValueError(
+                f'tasks.{self.name}.positive_weight={positive_weight} is not '
+                'allowed: choose a value between 0 and 1'
+            )
+        self.positive_weight = positive_weight
+        self.max_dist = max_dist
+
+    @property
+    def out_channels(self) -> int:
+        """One logit."""
+        return 1
+
+    def loss(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Weighted binary cross-entropy, mean over the valid pixels."""
+        valid = self.valid(label)
+        target = label[:, 0].to(logits.dtype).masked_fill(~valid, 0)
+        weight = 1 - self.positive_weight
+        weight = weight + target * (self.positive_weight - weight)
+        loss = F.binary_cross_entropy_with_logits(
+            logits[:, 0], target, weight=weight, reduction='none'
+        )
+        return masked_mean(loss, valid)
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """Probability of a boundary, ``N x 1 x H x W``."""
+        return logits.sigmoid()
+
+    def default_measures(self) -> list[dict]:
+        """F-measure at the best threshold of the data set."""
+        return [dict(type='BoundaryF', max_dist=self.max_dist)]

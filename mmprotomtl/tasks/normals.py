@@ -1,0 +1,102 @@
+"""Surface normals."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import cv2
+import numpy as np
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmprotomtl.registry import TASKS
+
+from .base import Task, masked_mean
+
+
+def unit_vectors(vectors: np.ndarray) -> np.ndarray:
+    """Normalise vectors along the last axis; what has no length becomes 0."""
+    vectors = np.where(np.isfinite(vectors), vectors, 0).astype(np.float32)
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.where(length > 1e-3, vectors / np.maximum(length, 1e-3), 0)
+
+
+@TASKS.register_module(name='normals')
+class NormalsTask(Task):
+    """Unit normals in the camera frame (x right, y down, z forward).
+
+    Label: (0, 0, 0) = unknown. Loss: L1 of the L2-normalised output, summed
+    over the three channels, mean over valid pixels. Mirroring and turning the
+    image mirror and turn the vectors.
+    """
+
+    label_channels: ClassVar[int] = 3
+    label_dtype: ClassVar[type] = np.float32
+    invalid: ClassVar[float] = 0.0
+    fit_interpolation: ClassVar[int] = cv2.INTER_CUBIC
+    default_weight: ClassVar[float] = 10.0
+    metrics: ClassVar[Mapping[str, bool]] = {
+        'mErr': False,
+        'rmse': False,
+        'within_11.25': True,
+        'within_22.5': True,
+        'within_30': True,
+    }
+    default_metric: ClassVar[str] = 'mErr'
+
+    @property
+    def out_channels(self) -> int:
+        """The three components, before normalisation."""
+        return 3
+
+    def check_values(self, label: np.ndarray, path: str) -> np.ndarray:
+        """Normalise; NaN and zero vectors are unknown normals."""
+        del path
+        return unit_vectors(label).astype(np.float32)
+
+    def value_map(
+        self, flip: str | None = None, angle: float = 0.0, scale: float = 1.0
+    ) -> np.ndarray | None:
+        """Mirror and turn the vector with the image."""
+        if flip is None and angle == 0:
+            return None
+        matrix = np.eye(3)
+        if flip in ('horizontal', 'diagonal'):
+            matrix[0, 0] = -1
+        if flip in ('vertical', 'diagonal'):
+            matrix[1, 1] = -1
+        # y points down: counter-clockwise to the eye is a turn by -angle.
+        cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+        turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
+        return turn @ matrix
+
+    def resize_label(
+        self,
+        label: np.ndarray,
+        size: tuple[int, int],
+        interpolation: int | None = None,
+    ) -> np.ndarray:
+        """Resize, and normalise what interpolation shortened."""
+        return unit_vectors(super().resize_label(label, size, interpolation))
+
+    def valid(self, label: Tensor) -> Tensor:
+        """Where the vector is not zero."""
+        return label.square().sum(1) > 0.25
+
+    def loss(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """L1 over three channels, mean over each image's valid pixels."""
+        unit = F.normalize(logits, dim=1)
+        return masked_mean((unit - label).abs().sum(1), self.valid(label))
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """Unit vectors, ``N x 3 x H x W``."""
+        return F.normalize(logits, dim=1)
+
+    def default_measures(self) -> list[dict]:
+        """Angular error in degrees, pooled over pixels."""
+        return [dict(type='AngularError')]
+
+    def draw(self, value: np.ndarray) -> np.ndarray:
+        """Red, green, blue for right, down, forward."""
+        picture = ((value + 1) * 127.5).round().clip(0, 255).astype(np.uint8)
+        picture[:, (value == 0).all(0)] = 0
+        return picture.transpose(1, 2, 0)

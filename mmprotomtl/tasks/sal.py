@@ -1,0 +1,47 @@
+"""Saliency."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmprotomtl.registry import TASKS
+
+from .base import masked_mean
+from .binary import BinaryTask
+
+
+@TASKS.register_module(name='sal')
+class SaliencyTask(BinaryTask):
+    """Which pixels draw the eye.
+
+    Loss: two-channel cross-entropy in which each class weighs the other's
+    share of the image's pixels, as in the recipes of ASTMT and MTI-Net.
+    """
+
+    default_weight: ClassVar[float] = 5.0
+    metrics: ClassVar[Mapping[str, bool]] = {'maxF': True, 'MAE': False}
+    default_metric: ClassVar[str] = 'maxF'
+
+    @property
+    def out_channels(self) -> int:
+        """Background and foreground."""
+        return 2
+
+    def loss(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Balanced cross-entropy, mean over each image's valid pixels."""
+        valid = self.valid(label)
+        target = label[:, 0].long().masked_fill(~valid, 0)
+        share = masked_mean(target.to(logits.dtype), valid)[0][:, None, None]
+        weight = share + target * (1 - 2 * share)
+        loss = weight * F.cross_entropy(logits, target, reduction='none')
+        return masked_mean(loss, valid)
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """Probability of the foreground, ``N x 1 x H x W``."""
+        return logits.softmax(1)[:, 1:]
+
+    def default_measures(self) -> list[dict]:
+        """Maximal F-measure, pooled over the data set, and MAE."""
+        return [dict(type='ForegroundF')]

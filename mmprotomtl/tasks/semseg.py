@@ -1,0 +1,124 @@
+"""Semantic segmentation."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmprotomtl.registry import TASKS
+from mmprotomtl.utils.errors import DataFileError
+
+from .base import Task, masked_mean, save_gray
+
+
+def class_colors(num_classes: int) -> np.ndarray:
+    """Distinct RGB colours, ``num_classes x 3``: PASCAL VOC's bit pattern."""
+    index = np.arange(num_classes)
+    colors = np.zeros((num_classes, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            taken = (index >> (3 * bit + channel)) & 1
+            colors[:, channel] |= (taken << (7 - bit)).astype(np.uint8)
+    return colors
+
+
+@TASKS.register_module(name='semseg')
+class SemSegTask(Task):
+    """A class for every pixel.
+
+    Label: class 0 .. ``num_classes`` - 1, 255 = unlabelled. Loss:
+    cross-entropy. Prediction: the class, ``1 x H x W``.
+
+    Args:
+        num_classes: Number of classes, at most 255.
+        classes: Their names; None: their numbers.
+        palette: Their RGB colours; None: PASCAL VOC's colour pattern.
+    """
+
+    metrics: ClassVar[Mapping[str, bool]] = {'mIoU': True, 'pixAcc': True}
+    default_metric: ClassVar[str] = 'mIoU'
+
+    def __init__(
+        self,
+        num_classes: int,
+        classes: Sequence[str] | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not 2 <= num_classes <= 255:
+            raise ValueError(
+                f'tasks.{self.name}.num_classes={num_classes} is not allowed: '
+                'choose 2 .. 255 (255 marks a pixel without a label)'
+            )
+        for key, given in (('classes', classes), ('palette', palette)):
+            if given is not None and len(given) != num_classes:
+                raise ValueError(
+                    f'tasks.{self.name}.{key} has {len(given)} entries for '
+                    f'num_classes={num_classes}'
+                )
+        self.num_classes = num_classes
+        self.classes = tuple(classes or map(str, range(num_classes)))
+        self.palette = (
+            class_colors(num_classes)
+            if palette is None
+            else np.asarray(palette, np.uint8)
+        )
+
+    @property
+    def out_channels(self) -> int:
+        """One logit a class."""
+        return self.num_classes
+
+    def check_values(self, label: np.ndarray, path: str) -> np.ndarray:
+        """Refuse what is neither a class nor 255."""
+        if not np.isfinite(label).all():
+            raise DataFileError(path, 'NaN or infinite where a class belongs')
+        ids = label.astype(np.int64)
+        wrong = ids != label
+        wrong |= (ids != self.invalid) & ((ids < 0) | (ids >= self.num_classes))
+        if wrong.any():
+            found = np.unique(label[wrong])[:8].tolist()
+            raise DataFileError(
+                path,
+                f'label values {found} of task {self.name!r}; allowed are 0 '
+                f'.. {self.num_classes - 1} and {self.invalid} (unlabelled)',
+            )
+        return ids.astype(np.uint8)
+
+    def loss(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy, mean over each image's valid pixels."""
+        valid = self.valid(label)
+        target = label[:, 0].long().masked_fill(~valid, self.invalid)
+        loss = F.cross_entropy(
+            logits, target, ignore_index=int(self.invalid), reduction='none'
+        )
+        return masked_mean(loss, valid)
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """The likeliest class, ``N x 1 x H x W`` int64."""
+        return logits.argmax(1, keepdim=True)
+
+    def default_measures(self) -> list[dict]:
+        """mIoU and pixel accuracy."""
+        return [
+            dict(
+                type='ClassOverlap',
+                num_classes=self.num_classes,
+                classes=self.classes,
+            )
+        ]
+
+    def save(self, value: np.ndarray, stem: str) -> str:
+        """A PNG of the classes."""
+        return save_gray(value[0], stem)
+
+    def draw(self, value: np.ndarray) -> np.ndarray:
+        """Each class in its colour of the palette."""
+        ids = value[0].astype(np.int64)
+        picture = np.zeros((*ids.shape, 3), np.uint8)
+        known = (ids >= 0) & (ids < self.num_classes)
+        picture[known] = self.palette[ids[known]]
+        return picture

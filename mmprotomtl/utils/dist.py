@@ -1,0 +1,40 @@
+"""Collectives that do nothing in a single process.
+
+All are entered by every rank at every call, whatever it holds: a collective
+that only some ranks enter hangs the others.
+"""
+
+import torch
+from mmengine.dist import get_world_size, is_distributed
+from torch import Tensor
+from torch import distributed as dist
+from torch.distributed.nn.functional import all_reduce as differentiable_sum
+
+
+def sum_over_ranks(tensor: Tensor, with_grad: bool = False) -> Tensor:
+    """The sum of each rank's tensor, the same on all.
+
+    Args:
+        tensor: Of one shape on all ranks.
+        with_grad: Whether gradients flow back to every rank's tensor.
+    """
+    if not is_distributed():
+        return tensor
+    if with_grad:
+        return differentiable_sum(tensor)
+    total = tensor.detach().clone()
+    dist.all_reduce(total)
+    return total
+
+
+def gather_rows(tensor: Tensor) -> Tensor:
+    """The rows of each rank's tensor, one rank after the other, no gradient.
+
+    Args:
+        tensor: Of one shape on all ranks.
+    """
+    if not is_distributed():
+        return tensor.detach()
+    parts = [torch.empty_like(tensor) for _ in range(get_world_size())]
+    dist.all_gather(parts, tensor.detach().contiguous())
+    return torch.cat(parts)

@@ -1,0 +1,32 @@
+"""Errors that name what is wrong with a user's files and settings."""
+
+from collections.abc import Iterable
+
+
+class DataFileError(ValueError):
+    """A file of a data set can't be used.
+
+    Args:
+        path: The file.
+        problem: What is wrong with it and what was expected.
+    """
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f'{self.path}: {self.problem}'
+
+
+def choose(key: str, given: object, allowed: Iterable[object]) -> None:
+    """Check that a setting is one of those allowed.
+
+    Raises:
+        ValueError: ``given`` is not in ``allowed``; names key and both.
+    """
+    allowed = tuple(allowed)
+    if given not in allowed:
+        options = ', '.join(repr(option) for option in allowed)
+        raise ValueError(f'{key}={given!r} is not allowed: choose {options}')

@@ -1,0 +1,119 @@
+"""Pictures of labels and predictions, task by task."""
+
+import cv2
+import mmcv
+import numpy as np
+from mmengine.visualization import Visualizer
+from torch import Tensor
+
+from mmprotomtl.registry import VISUALIZERS
+from mmprotomtl.structures import MultiTaskDataSample
+from mmprotomtl.tasks import Task, build_tasks
+
+_HEADER = 18
+
+
+@VISUALIZERS.register_module()
+class MultiTaskLocalVisualizer(Visualizer):
+    """Draws an image, its labels and its predictions side by side.
+
+    A column for each task, as the task draws itself: above the label (grey
+    where there is none), below the prediction.
+
+    Args:
+        name: Name of the instance, for mmengine's manager.
+        tasks: As in a config's ``tasks``; None: those of ``dataset_meta``.
+        **kwargs: See :class:`mmengine.visualization.Visualizer`.
+    """
+
+    def __init__(
+        self, name: str = 'visualizer', tasks: dict | None = None, **kwargs
+    ) -> None:
+        super().__init__(name, **kwargs)
+        self._tasks = tasks
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """The tasks that are drawn."""
+        return build_tasks(self._tasks or self.dataset_meta['tasks'])
+
+    def add_datasample(
+        self,
+        name: str,
+        image: np.ndarray,
+        data_sample: MultiTaskDataSample,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        out_file: str | None = None,
+        step: int = 0,
+    ) -> None:
+        """Draw a sample.
+
+        Args:
+            name: Title, and the file's name in the visualizer's backends.
+            image: RGB, ``H x W x 3``.
+            data_sample: With ``gt_maps``, ``pred_maps`` or both.
+            draw_gt: Whether to draw the labels.
+            draw_pred: Whether to draw the predictions.
+            show: Whether to open a window.
+            wait_time: Seconds that it stays, 0: until a key is pressed.
+            out_file: Where to save the picture; None: only the backends do.
+            step: Number of the training step, for the backends.
+        """
+        rows = []
+        if draw_gt and 'gt_maps' in data_sample:
+            rows.append(('label', data_sample.gt_maps))
+        if draw_pred and 'pred_maps' in data_sample:
+            rows.append(('prediction', data_sample.pred_maps))
+        picture = self.compose(image, rows)
+        if show:
+            self.show(picture, win_name=name, wait_time=wait_time)
+        if out_file is not None:
+            mmcv.imwrite(np.ascontiguousarray(picture[..., ::-1]), out_file)
+        else:
+            self.add_image(name, picture, step)
+
+    def compose(self, image: np.ndarray, rows: list[tuple]) -> np.ndarray:
+        """The picture: the image, and a row for each (title, maps).
+
+        Returns:
+            RGB, uint8.
+        """
+        shapes = [
+            m.shape[-2:] for _, maps in rows for m in maps.values()
+        ] or [image.shape[:2]]
+        height, width = shapes[0]
+        first = cv2.resize(
+            np.ascontiguousarray(image), (width, height),
+            interpolation=cv2.INTER_AREA,
+        )  # fmt: skip
+        lines = []
+        for number, (title, maps) in enumerate(rows or [('', {})]):
+            empty = np.full_like(first, 255)
+            cells = [_titled(first if number == 0 else empty, title)]
+            for name, task in self.tasks.items():
+                value = maps.get(name)
+                drawn = (
+                    np.full_like(first, 128)
+                    if value is None
+                    else task.draw(_array(value))
+                )
+                cells.append(_titled(drawn, name))
+            lines.append(np.hstack(cells))
+        return np.vstack(lines)
+
+
+def _array(value: Tensor | np.ndarray) -> np.ndarray:
+    return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+
+
+def _titled(picture: np.ndarray, title: str) -> np.ndarray:
+    """The picture below a line of text."""
+    header = np.full((_HEADER, picture.shape[1], 3), 255, np.uint8)
+    cv2.putText(
+        header, title, (3, _HEADER - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.42,
+        (0, 0, 0), 1, cv2.LINE_AA,
+    )  # fmt: skip
+    return np.vstack([header, picture])

@@ -1,0 +1,72 @@
+"""Test a checkpoint; the scores also go to ``metrics.json``.
+
+    python tools/test.py CONFIG CKPT [--out DIR] [--show-dir DIR] ...
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+from mmprotomtl.utils.launch import prepare_cpu_launch
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description='Test a checkpoint')
+    parser.add_argument('config', help='the config file')
+    parser.add_argument('checkpoint', help='the checkpoint')
+    parser.add_argument(
+        '--work-dir', help='where the log and metrics.json go (default: '
+        'work_dirs/<name of the config>)'
+    )  # fmt: skip
+    parser.add_argument('--out', help='folder to save the predictions in')
+    parser.add_argument('--show-dir', help='folder to save pictures in')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='settings that replace those of the config',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='who started the processes',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def main() -> None:
+    """Test."""
+    args = parse_args()
+    if not Path(args.checkpoint).exists() and '://' not in args.checkpoint:
+        raise SystemExit(f'{args.checkpoint}: no such checkpoint')
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs', Path(args.config).stem))
+    cfg.load_from = args.checkpoint
+    # A test has nothing to resume, whatever the config says for training.
+    cfg.resume = False
+    if args.show_dir is not None:
+        cfg.default_hooks.visualization.out_dir = args.show_dir
+    if args.out is not None:
+        cfg.custom_hooks.append(
+            dict(type='SavePredictionsHook', out_dir=args.out)
+        )
+    prepare_cpu_launch(args.launcher)
+    Runner.from_cfg(cfg).test()
+
+
+if __name__ == '__main__':
+    main()
