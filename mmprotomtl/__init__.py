@@ -1,8 +1,9 @@
 """mmprotomtl: multi-task dense prediction from partially annotated data.
 
 A plugin of MMSegmentation after *Task Prototype-Based Knowledge Retrieval for
-Multi-Task Learning from Partially Annotated Data* (arXiv 2601.07474). Importing
-it checks the OpenMMLab packages and makes our registries known to mmengine.
+Multi-Task Learning from Partially Annotated Data* (arXiv 2601.07474).
+Importing it checks the OpenMMLab packages and makes our registries known to
+mmengine.
 """
 
 from .utils.requirements import check_requirements

@@ -1,6 +1,6 @@
 """Test a checkpoint; the scores also go to ``metrics.json``.
 
-    python tools/test.py CONFIG CKPT [--out DIR] [--show-dir DIR] ...
+python tools/test.py CONFIG CKPT [--out DIR] [--show-dir DIR] ...
 """
 
 import argparse

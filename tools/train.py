@@ -1,6 +1,6 @@
 """Train a model.
 
-    python tools/train.py CONFIG [--work-dir D] [--resume [auto|CKPT]] ...
+python tools/train.py CONFIG [--work-dir D] [--resume [auto|CKPT]] ...
 """
 
 import argparse

@@ -39,6 +39,7 @@ class MultiTaskDataset(BaseDataset):
     """
 
     METAINFO: ClassVar[dict] = dict(tasks={})
+    _fully_initialized: bool
     #: Names of the parts.
     SPLITS: ClassVar[Sequence[str]] = ('train', 'val')
 
@@ -126,6 +127,9 @@ class MultiTaskDataset(BaseDataset):
         if self._fully_initialized:
             return
         samples = self.load_data_list()
+        for info in samples:
+            files = info['labels']
+            info['labels'] = {n: files[n] for n in self.tasks if n in files}
         for step in self._label_maskers():
             step.bind(self, [info['sample_id'] for info in samples])
             if self.filter_cfg and self.filter_cfg.get('drop_unlabelled'):

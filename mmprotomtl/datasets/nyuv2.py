@@ -76,7 +76,9 @@ class NYUv2Dataset(MultiTaskDataset):
                 'docs/datasets.md)',
             )
         names = [p.name for p in images.iterdir()]
-        numbers = sorted(int(n[:-4]) for n in names if re.match(r'\d+\.npy$', n))
+        numbers = sorted(
+            int(n[:-4]) for n in names if re.match(r'\d+\.npy$', n)
+        )
         if numbers != list(range(len(numbers))):
             gap = next(i for i, n in enumerate(numbers) if i != n)
             raise DataFileError(

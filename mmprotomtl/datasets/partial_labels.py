@@ -147,8 +147,8 @@ def draw_label_mask(
     rng = np.random.default_rng(seed)
     labelled = PROTOCOLS[protocol](samples, tasks, applicable, rng)
     labelled = {sample: labelled.get(sample, []) for sample in samples}
-    seed = None if protocol == 'full' else seed
-    return LabelMask(labelled, tasks, protocol, seed)
+    drawn_with = None if protocol == 'full' else seed
+    return LabelMask(labelled, tasks, protocol, drawn_with)
 
 
 def read_label_mask(

@@ -16,18 +16,18 @@ class SceneFile(NamedTuple):
     """One of a scene's images, rendered when it is loaded."""
 
     seed: int
-    index: int
+    number: int
     size: tuple[int, int]
     what: str
 
     @property
     def path(self) -> str:
         """A name for messages."""
-        return f'synthetic://{self.seed}/{self.index}/{self.what}'
+        return f'synthetic://{self.seed}/{self.number}/{self.what}'
 
     def load(self) -> np.ndarray:
         """Render it."""
-        return getattr(render(self.seed, self.index, self.size), self.what)
+        return getattr(render(self.seed, self.number, self.size), self.what)
 
 
 @lru_cache(maxsize=4096)
@@ -84,7 +84,7 @@ class SyntheticScenesDataset(MultiTaskDataset):
         seed: int = 0,
         **kwargs,
     ) -> None:
-        self.size = tuple(size)
+        self.size = (int(size[0]), int(size[1]))
         self.num_scenes = num_scenes
         self.seed = seed
         super().__init__(**kwargs)
@@ -95,7 +95,7 @@ class SyntheticScenesDataset(MultiTaskDataset):
 
     def applicable(self, sample_id: str, task: str) -> bool:
         """Body parts need a person in the room."""
-        if self.IMAGES[task] != 'part':
+        if self.IMAGES.get(task) != 'part':
             return True
         return _has_person(self._world, int(sample_id))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import Tensor
 
 from mmprotomtl.registry import HOOKS
 from mmprotomtl.structures import MultiTaskDataSample
@@ -71,10 +72,13 @@ class _SampleHook(Hook):
         outputs: Sequence[MultiTaskDataSample] | None = None,
     ) -> None:
         """Go through the batch."""
+        assert data_batch is not None and outputs is not None
         for image, sample in zip(data_batch['inputs'], outputs, strict=True):
             self.handle(runner, image, sample)
 
-    def handle(self, runner: Runner, image, sample) -> None:
+    def handle(
+        self, runner: Runner, image: Tensor, sample: MultiTaskDataSample
+    ) -> None:
         """Handle one image (BGR tensor ``3 x H x W``) and its sample."""
         raise NotImplementedError
 
@@ -96,7 +100,9 @@ class SavePredictionsHook(_SampleHook):
         meta = runner.test_dataloader.dataset.metainfo
         self._tasks = build_tasks(meta['tasks'])
 
-    def handle(self, runner: Runner, image, sample) -> None:
+    def handle(
+        self, runner: Runner, image: Tensor, sample: MultiTaskDataSample
+    ) -> None:
         """Save the maps of one sample."""
         for name, pred in sample.pred_maps.items():
             stem = Path(self.out_dir, name, sample.metainfo['sample_id'])
@@ -120,7 +126,9 @@ class MultiTaskVisualizationHook(_SampleHook):
         self.limit = limit
         self._drawn = 0
 
-    def handle(self, runner: Runner, image, sample) -> None:
+    def handle(
+        self, runner: Runner, image: Tensor, sample: MultiTaskDataSample
+    ) -> None:
         """Draw one sample."""
         if self.out_dir is None or self._drawn == self.limit:
             return

@@ -1,11 +1,12 @@
 """What codebook and prototypes do, in the log."""
 
+import numpy as np
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from prettytable import PrettyTable
 
 from mmprotomtl.registry import HOOKS
+from mmprotomtl.utils.dist import unwrap
 
 
 @HOOKS.register_module()
@@ -38,8 +39,7 @@ class PrototypeLogHook(Hook):
         last = batch_idx + 1 == len(runner.train_dataloader)
         if not (last or self.every_n_inner_iters(batch_idx, self.interval)):
             return
-        model = runner.model
-        model = model.module if is_model_wrapper(model) else model
+        model = unwrap(runner.model)
         if not hasattr(model.neck, 'statistics'):
             return
         found = model.neck.statistics()
@@ -62,11 +62,11 @@ class PrototypeLogHook(Hook):
         )
 
 
-def _table(tasks: list[str], slots: list[str], affinity) -> str:
+def _table(tasks: list[str], slots: list[str], affinity: np.ndarray) -> str:
     table = PrettyTable(['affinity to', *slots], align='r')
     for task, row in zip(tasks, affinity, strict=True):
         table.add_row([task, *(f'{value:.3f}' for value in row)])
     return (
-        'mean affinity of the tasks\' features (rows) to the prototypes '
+        "mean affinity of the tasks' features (rows) to the prototypes "
         f'(columns):\n{table}'
     )

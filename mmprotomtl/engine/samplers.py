@@ -14,6 +14,7 @@ class SeededIndex(int):
     seed: int
 
     def __new__(cls, index: int, seed: int) -> 'SeededIndex':
+        """An index with a seed."""
         self = super().__new__(cls, index)
         self.seed = seed
         return self

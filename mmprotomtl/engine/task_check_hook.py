@@ -1,12 +1,11 @@
 """Do data and model speak of the same tasks, and are there labels?"""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmprotomtl.registry import HOOKS
 from mmprotomtl.tasks import build_tasks
-from mmprotomtl.utils.dist import sum_over_ranks
+from mmprotomtl.utils.dist import sum_over_ranks, unwrap
 
 
 @HOOKS.register_module()
@@ -54,7 +53,7 @@ class TaskCheckHook(Hook):
         done = runner.iter + 1 - self._started
         if done != len(runner.train_dataloader):
             return
-        head = _bare(runner).head
+        head = unwrap(runner.model).head
         seen = sum_over_ranks(head.labels_seen).tolist()
         unseen = [
             name for name, n in zip(head.tasks, seen, strict=True) if not n
@@ -69,7 +68,7 @@ class TaskCheckHook(Hook):
 
     @staticmethod
     def _compare(runner: Runner, info: dict, where: str) -> None:
-        model_tasks = _bare(runner).tasks
+        model_tasks = unwrap(runner.model).tasks
         if 'tasks' not in info:
             return
         data_tasks = build_tasks(info['tasks'])
@@ -85,9 +84,3 @@ class TaskCheckHook(Hook):
                     f'model.tasks.{name} has {ours} output channels, '
                     f'{where}.dataset.tasks.{name} has {theirs}'
                 )
-
-
-def _bare(runner: Runner):
-    """The model without the wrapper of distributed training."""
-    model = runner.model
-    return model.module if is_model_wrapper(model) else model

@@ -8,6 +8,7 @@ from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from prettytable import PrettyTable
+from torch import Tensor
 
 from mmprotomtl.registry import MEASURES, METRICS
 from mmprotomtl.tasks import Task, build_tasks
@@ -62,14 +63,15 @@ class MultiTaskMetric(BaseMetric):
                 tensor ``L x H x W`` and ``P x H x W``.
         """
         del data_batch
+        tasks = self.tasks
         for sample in data_samples:
             self._images += 1
             labels, preds = sample.get('gt_maps', {}), sample['pred_maps']
-            for name, task in self.tasks.items():
+            for name, task in tasks.items():
                 if name in labels and name in preds:
                     self._add(task, preds[name], labels[name])
 
-    def _add(self, task: Task, pred, label) -> None:
+    def _add(self, task: Task, pred: Tensor, label: Tensor) -> None:
         valid = task.valid(label[None])[0]
         if task.name not in self._sums:
             measures = [MEASURES.build(cfg) for cfg in task.measures]

@@ -12,6 +12,7 @@ from torch import Tensor
 from mmprotomtl.registry import TASKS
 from mmprotomtl.utils.errors import DataFileError
 
+
 class Task:
     """All that a task's name means, asked by every stage of the pipeline.
 

@@ -54,8 +54,8 @@ class EdgeTask(BinaryTask):
         """Weighted binary cross-entropy, mean over the valid pixels."""
         valid = self.valid(label)
         target = label[:, 0].to(logits.dtype).masked_fill(~valid, 0)
-        weight = 1 - self.positive_weight
-        weight = weight + target * (self.positive_weight - weight)
+        negative = 1 - self.positive_weight
+        weight = negative + target * (self.positive_weight - negative)
         loss = F.binary_cross_entropy_with_logits(
             logits[:, 0], target, weight=weight, reduction='none'
         )

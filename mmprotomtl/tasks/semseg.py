@@ -78,7 +78,9 @@ class SemSegTask(Task):
             raise DataFileError(path, 'NaN or infinite where a class belongs')
         ids = label.astype(np.int64)
         wrong = ids != label
-        wrong |= (ids != self.invalid) & ((ids < 0) | (ids >= self.num_classes))
+        wrong |= (ids != self.invalid) & (
+            (ids < 0) | (ids >= self.num_classes)
+        )
         if wrong.any():
             found = np.unique(label[wrong])[:8].tolist()
             raise DataFileError(
@@ -102,7 +104,7 @@ class SemSegTask(Task):
         return logits.argmax(1, keepdim=True)
 
     def default_measures(self) -> list[dict]:
-        """mIoU and pixel accuracy."""
+        """MIoU and pixel accuracy."""
         return [
             dict(
                 type='ClassOverlap',

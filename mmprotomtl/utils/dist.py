@@ -1,12 +1,15 @@
-"""Collectives that do nothing in a single process.
+"""Collectives that do nothing in a single process, and the like.
 
 All are entered by every rank at every call, whatever it holds: a collective
 that only some ranks enter hangs the others.
 """
 
+from typing import Any
+
 import torch
 from mmengine.dist import get_world_size, is_distributed
-from torch import Tensor
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
 from torch import distributed as dist
 from torch.distributed.nn.functional import all_reduce as differentiable_sum
 
@@ -38,3 +41,8 @@ def gather_rows(tensor: Tensor) -> Tensor:
     parts = [torch.empty_like(tensor) for _ in range(get_world_size())]
     dist.all_gather(parts, tensor.detach().contiguous())
     return torch.cat(parts)
+
+
+def unwrap(model: nn.Module) -> Any:
+    """The model without the wrapper of distributed training."""
+    return model.module if is_model_wrapper(model) else model

@@ -81,9 +81,9 @@ class MultiTaskLocalVisualizer(Visualizer):
         Returns:
             RGB, uint8.
         """
-        shapes = [
-            m.shape[-2:] for _, maps in rows for m in maps.values()
-        ] or [image.shape[:2]]
+        shapes = [m.shape[-2:] for _, maps in rows for m in maps.values()] or [
+            image.shape[:2]
+        ]
         height, width = shapes[0]
         first = cv2.resize(
             np.ascontiguousarray(image), (width, height),

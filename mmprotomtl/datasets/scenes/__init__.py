@@ -1,0 +1,1 @@
+"""Procedural scenes: solids, materials, people, rooms, a camera."""

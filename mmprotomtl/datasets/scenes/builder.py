@@ -62,14 +62,17 @@ def _material(
     period: tuple[float, float],
     **kwargs,
 ) -> dict:
-    return dict(
-        pattern=patterns[rng.integers(len(patterns))],
-        colors=colors,
-        period=rng.uniform(*period),
-        axis=int(rng.choice([0, 2])),
-        seed=int(rng.integers(1 << 16)),
-        gloss=rng.uniform(0, 0.5),
-    ) | kwargs
+    return (
+        dict(
+            pattern=patterns[rng.integers(len(patterns))],
+            colors=colors,
+            period=rng.uniform(*period),
+            axis=int(rng.choice([0, 2])),
+            seed=int(rng.integers(1 << 16)),
+            gloss=rng.uniform(0, 0.5),
+        )
+        | kwargs
+    )
 
 
 def _room(rng: np.random.Generator, size: np.ndarray) -> Room:
@@ -116,6 +119,7 @@ def _things(
          [-np.sin(turn), 0, np.cos(turn)]]
     )  # fmt: skip
     what = rng.random()
+    solid: Solid
     if what < 0.4:
         skin = _color(rng, (0.3, 0.6), (0.35, 0.95), (0.04, 0.09))
         hair = _color(rng, (0.2, 0.7), (0.08, 0.5), (0.03, 0.12))
@@ -123,14 +127,14 @@ def _things(
             _material(rng, ('plain',), [c, c], (1, 1), gloss=0.05)
             for c in (skin, hair)
         ]
+        dull = _color(rng, (0, 0.7), (0.15, 0.6))
+        dark = _color(rng, (0, 0.5), (0.05, 0.5))
         cloth = [
-            _material(
-                rng, (p, 'plain'), [a, b], (0.06, 0.16), gloss=0.05, axis=0
-            )
-            for p, a, b in (
-                ('stripes', *vivid),
-                ('clouds', *(_color(rng, (0, 0.7), (0.15, 0.6)),) * 2),
-                ('plain', *(_color(rng, (0, 0.5), (0.05, 0.5)),) * 2),
+            _material(rng, patterns, colors, (0.06, 0.16), gloss=0.05, axis=0)
+            for patterns, colors in (
+                (('stripes', 'plain'), vivid),
+                (('clouds', 'plain'), [dull, dull]),
+                (('plain',), [dark, dark]),
             )
         ]
         return figure(rng, floor, PERSON, instance, cloth, *plain), 0.4
@@ -170,7 +174,11 @@ def build_scene(rng: np.random.Generator) -> Scene:
     yaw = rng.uniform(-0.35, 0.35) - 0.3 * eye[0] / half[0]
     pitch = rng.uniform(-0.02, 0.22)
     forward = np.array(
-        [np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)]
+        [
+            np.sin(yaw) * np.cos(pitch),
+            np.sin(pitch),
+            np.cos(yaw) * np.cos(pitch),
+        ]
     )
     right = np.array([np.cos(yaw), 0, -np.sin(yaw)])
     camera = np.stack([right, np.cross(forward, right), forward])
@@ -178,7 +186,7 @@ def build_scene(rng: np.random.Generator) -> Scene:
     solids: list[Solid] = [_room(rng, half)]
     taken: list[tuple[float, float, float]] = []
     wanted = rng.integers(3, 8)
-    for attempt in range(40):
+    for _ in range(40):
         if len(taken) == wanted:
             break
         # In view: a distance ahead, and a place within the image's width.
@@ -189,9 +197,10 @@ def build_scene(rng: np.random.Generator) -> Scene:
             rng, np.array([x, half[1], z]), ROOM_INSTANCES + len(taken)
         )
         in_room = abs(x) < half[0] - radius and abs(z) < half[2] - radius
-        free = all(
-            np.hypot(x - a, z - b) > radius + r for a, b, r in taken
-        ) and np.hypot(x - eye[0], z - eye[2]) > radius + 0.9
+        free = (
+            all(np.hypot(x - a, z - b) > radius + r for a, b, r in taken)
+            and np.hypot(x - eye[0], z - eye[2]) > radius + 0.9
+        )
         if in_room and free:
             taken.append((x, z, radius))
             solids += pieces

@@ -17,13 +17,17 @@ def _turn(axis: int, angle: float) -> np.ndarray:
     return matrix
 
 
-def _limb(start: np.ndarray, end: np.ndarray, radius: float, **kwargs) -> Solid:
+def _limb(
+    start: np.ndarray, end: np.ndarray, radius: float, **kwargs
+) -> Solid:
     """A capsule from one joint to another."""
     along = end - start
     length = np.linalg.norm(along)
     y = along / length
     # Any two directions across it will do for the others.
-    across = np.array([-y[1], y[0], 0.0] if abs(y[2]) < 0.9 else [0, -y[2], y[1]])
+    across = np.array(
+        [-y[1], y[0], 0.0] if abs(y[2]) < 0.9 else [0, -y[2], y[1]]
+    )
     across /= np.linalg.norm(across)
     third = np.array(
         [across[i - 2] * y[i - 1] - across[i - 1] * y[i - 2] for i in range(3)]

@@ -6,13 +6,16 @@ y down, z forward. All arrays are float32.
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 FAR = np.float32(1e6)
 #: Nearer hits belong to the surface that a ray starts from.
 NEAR = np.float32(1e-3)
+
+
+Vector = Any  # array or sequence of three numbers; an array once built
 
 
 class Rays(NamedTuple):
@@ -53,10 +56,10 @@ class Solid:
         instance: Number of the object it is a piece of.
     """
 
-    center: np.ndarray
-    size: np.ndarray
+    center: Vector
+    size: Vector
     axes: np.ndarray
-    material: dict
+    material: dict | list[dict]
     kind: int
     part: int = 0
     instance: int = 0
@@ -93,6 +96,9 @@ class Solid:
         start = self.axes @ (rays.origin - self.center)
         step = rays.direction[chosen] @ self.axes.T
         t, normal = self._hit(start, step)
+        # Far from the origin a thin solid's normal has lost some digits.
+        length = np.sqrt(_dot(normal, normal))
+        normal = normal / np.maximum(length, 1e-12)[:, None]
         return np.where(t > NEAR, t, FAR), normal @ self.axes
 
     def _hit(
@@ -114,6 +120,7 @@ class Ellipsoid(Solid):
     """An ellipsoid; ``size`` holds its three radii."""
 
     def bound(self) -> float:
+        """Radius of a sphere around the centre that holds the solid."""
         return float(self.size.max())
 
     def _hit(
@@ -122,8 +129,7 @@ class Ellipsoid(Solid):
         p, d = start / self.size, step / self.size
         t = _first_root(_dot(d, d), d @ p, p @ p - 1)
         normal = (start + np.minimum(t, 1e3)[:, None] * step) / self.size**2
-        length = np.sqrt(_dot(normal, normal))
-        return t, normal / np.maximum(length, 1e-12)[:, None]
+        return t, normal
 
 
 class Box(Solid):
@@ -150,6 +156,7 @@ class Cylinder(Solid):
     """
 
     def bound(self) -> float:
+        """Radius of a sphere around the centre that holds the solid."""
         return float(np.hypot(self.size[0], self.size[1]))
 
     def _hit(
@@ -172,7 +179,7 @@ class Cylinder(Solid):
         on_side = side < lid
         normal[:, ::2] = np.where(
             on_side[:, None],
-            (p + np.minimum(side, 1e3)[:, None] * d) / radius,
+            p + np.minimum(side, 1e3)[:, None] * d,
             0,
         )
         normal[:, 1] = np.where(on_side, 0, -np.sign(fall))
@@ -185,6 +192,7 @@ class Capsule(Solid):
     """
 
     def bound(self) -> float:
+        """Radius of a sphere around the centre that holds the solid."""
         return float(self.size[0] + self.size[1])
 
     def _hit(
@@ -201,7 +209,7 @@ class Capsule(Solid):
             t = np.minimum(t, ball)
         point = start + np.minimum(t, 1e3)[:, None] * step
         point[:, 1] -= np.clip(point[:, 1], -half, half)
-        return t, point / radius
+        return t, point
 
 
 class Room(Solid):

@@ -80,13 +80,9 @@ def render(seed: int, index: int, size: tuple[int, int]) -> Frame:
         axis=1,
     ).astype(np.float32)
     direction = ray @ scene.camera
-    depth, normal, found = trace(
-        scene.solids, rays_from(scene.eye, direction)
-    )
+    depth, normal, found = trace(scene.solids, rays_from(scene.eye, direction))
     point = scene.eye + depth[:, None] * direction
-    color = shade(
-        scene.solids, scene.lamp, scene.eye, point, normal, found
-    )
+    color = shade(scene.solids, scene.lamp, scene.eye, point, normal, found)
     kinds = np.array([solid.kind for solid in scene.solids], np.uint8)
     parts = np.array([solid.part for solid in scene.solids], np.uint8)
     instances = np.array([solid.instance for solid in scene.solids])

@@ -5,7 +5,6 @@ from scipy.ndimage import map_coordinates
 
 from .geometry import Room, Solid, lit_from
 
-
 _LATTICE = np.random.default_rng(0).random((32, 32, 32), np.float32)
 
 
@@ -36,9 +35,7 @@ def _planks(point: np.ndarray, material: dict) -> np.ndarray:
     across, along = point[:, material['axis']], point[:, 2 - material['axis']]
     row = np.floor(across)
     tone = np.sin(row * 12.9898 + material['seed']) * 0.5 + 0.5
-    gap = (across - row < 0.05) | (
-        (along * 0.25 + row * 0.37) % 1 < 0.015
-    )
+    gap = (across - row < 0.05) | ((along * 0.25 + row * 0.37) % 1 < 0.015)
     grain = _noise(point * [4, 4, 4] * [1, 1, 0.3], material['seed'])
     return np.where(gap, 1.0, 0.55 * tone + 0.3 * grain).astype(np.float32)
 

@@ -28,7 +28,7 @@ class LoadMultiTaskImage(BaseTransform):
                 file.path, f'shape {image.shape}; an image is H x W x 3'
             )
         if image.dtype != np.uint8:
-            if not (np.isfinite(image).all() and 0 <= image.min()):
+            if not (np.isfinite(image).all() and image.min() >= 0):
                 raise DataFileError(file.path, 'values outside 0 .. 1')
             if image.max() > 1 + 1e-3:
                 raise DataFileError(

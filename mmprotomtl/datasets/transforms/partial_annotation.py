@@ -60,7 +60,8 @@ class PartialAnnotation(BaseTransform):
 
     def bind(self, dataset: MultiTaskDataset, samples: Sequence[str]) -> None:
         """Read or draw the mask for a data set's samples."""
-        if self.mask_file is not None:
+        if self.protocol is None:
+            assert self.mask_file is not None
             self.mask = read_label_mask(
                 self.mask_file, samples, tuple(dataset.METAINFO['tasks'])
             )

@@ -91,7 +91,11 @@ class MultiTaskHead(BaseModule):
         gradient for every parameter.
         """
         pairs = [
-            [i for i, s in enumerate(data_samples) if s.label(name) is not None]
+            [
+                i
+                for i, s in enumerate(data_samples)
+                if s.label(name) is not None
+            ]
             for name in self.tasks
         ]
         refined = self.refine(features, pairs)
@@ -102,7 +106,7 @@ class MultiTaskHead(BaseModule):
             logits = predictor(feature)
             if rows:
                 label = torch.stack(
-                    [data_samples[i].label(task.name) for i in rows]
+                    [data_samples[i].gt_maps.get(task.name) for i in rows]
                 )
                 loss, count = _task_loss(task, logits, label)
             else:

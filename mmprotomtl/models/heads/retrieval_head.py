@@ -72,6 +72,7 @@ class RetrievalTransformerHead(MultiTaskHead):
 
         The blocks run once, on the pairs of all tasks.
         """
+        assert features.tokens is not None and features.memory is not None
         own = torch.cat(super().refine(features, pairs))
         both = zip(features.tokens, pairs, strict=True)
         tokens = torch.cat([take(token, rows) for token, rows in both])

@@ -1,11 +1,8 @@
 """Attention over the tokens of one task, and over what it retrieves."""
 
-import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from mmprotomtl.utils.errors import choose
 
 
 class Attention(nn.Module):

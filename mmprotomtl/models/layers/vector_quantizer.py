@@ -1,6 +1,6 @@
 """A codebook: the nearest code for every position of a feature map."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.model import BaseModule
@@ -148,7 +148,7 @@ class VectorQuantizer(BaseModule):
         self.steps += 1
         return step
 
-    def _load_from_state_dict(self, *args, **kwargs) -> None:
+    def _load_from_state_dict(self, *args: Any, **kwargs) -> None:
         self._steps = None
         super()._load_from_state_dict(*args, **kwargs)
 

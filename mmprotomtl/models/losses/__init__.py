@@ -3,4 +3,4 @@
 from .akg_loss import AKGLoss
 from .label_reduction import REDUCTIONS, reduce_over_labels
 
-__all__ = ['AKGLoss', 'REDUCTIONS', 'reduce_over_labels']
+__all__ = ['REDUCTIONS', 'AKGLoss', 'reduce_over_labels']

@@ -69,7 +69,7 @@ class AKGLoss(BaseModule):
         """L_tc = mean max(0, d(anchor, positive) - d(anchor, negative) +
         margin); 0 with a single task.
         """
-        tasks, images = features.shape[:2]
+        tasks = len(features)
         anchor = F.normalize(features.mean(2), dim=-1)
         if tasks == 1:
             return anchor.sum() * 0

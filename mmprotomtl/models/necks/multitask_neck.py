@@ -29,7 +29,7 @@ class TaskFeatures(NamedTuple):
     features: Tensor
     tokens: Tensor | None = None
     memory: Tensor | None = None
-    extras: dict = {}
+    extras: dict | None = None
 
 
 class ScaleFusion(BaseModule):
@@ -70,13 +70,13 @@ class ScaleFusion(BaseModule):
         )
         zoom = self.in_strides[nearest] / self.stride
         size = [max(round(n * zoom), 1) for n in feats[nearest].shape[-2:]]
-        fused = 0
+        scales = []
         for lateral, feat in zip(self.laterals, feats, strict=True):
             feat = lateral(feat)
             if list(feat.shape[-2:]) != size:
                 feat = F.interpolate(feat, size, mode='bilinear')
-            fused = fused + feat
-        return self.smooth(F.relu(fused))
+            scales.append(feat)
+        return self.smooth(F.relu(sum(scales[1:], scales[0])))
 
 
 @MODELS.register_module()
@@ -108,7 +108,9 @@ class MultiTaskNeck(BaseModule):
         if init_cfg is None:
             init_cfg = [
                 dict(type='Kaiming', layer='Conv2d'),
-                dict(type='Constant', layer=['_BatchNorm', 'LayerNorm'], val=1),
+                dict(
+                    type='Constant', layer=['_BatchNorm', 'LayerNorm'], val=1
+                ),
                 dict(type='TruncNormal', layer='Linear', std=0.02),
             ]
         super().__init__(init_cfg)

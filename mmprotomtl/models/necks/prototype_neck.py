@@ -100,7 +100,7 @@ class PrototypeNeck(MultiTaskNeck):
             )
         if temperature <= 0:
             raise ValueError(
-                f'temperature={temperature} is not allowed: give a positive one'
+                f'temperature={temperature} is not allowed: it is positive'
             )
         self.temperature = temperature
         self.token_stride = token_stride
@@ -156,7 +156,10 @@ class PrototypeNeck(MultiTaskNeck):
         tokens = tokens.unflatten(0, features.shape[:2])
         rows = tokens.flatten(3).transpose(2, 3)  # T x N x L x C
         projected = torch.stack(
-            [proj(row) for proj, row in zip(self.projections, rows, strict=True)]
+            [
+                proj(row)
+                for proj, row in zip(self.projections, rows, strict=True)
+            ]
         )
         logits = self._similarity(projected) / self.temperature
         affinity = logits.softmax(-1)
@@ -211,6 +214,7 @@ class PrototypeNeck(MultiTaskNeck):
         Returns:
             ``tae.loss``, ``tke.loss`` and ``tc.loss``.
         """
+        assert features.extras is not None
         image = self.reconstruction(features.extras['shared'])
         height, width = inputs.shape[-2:]
         image = image[..., :height, :width]

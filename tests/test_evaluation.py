@@ -1,0 +1,197 @@
+import numpy as np
+import pytest
+import torch
+
+from mmprotomtl.evaluation import MultiTaskMetric
+from mmprotomtl.evaluation.measures import (
+    AngularError,
+    BoundaryF,
+    ClassOverlap,
+    ForegroundF,
+)
+from mmprotomtl.tasks import build_tasks
+from mmprotomtl.testing import TASKS, scene_batch
+
+
+def samples(number=6, seed=0, size=(40, 56)):
+    """Labels of scenes, and predictions that are the labels made worse."""
+    torch.manual_seed(seed)
+    tasks = build_tasks(TASKS)
+    result = []
+    batch = scene_batch([list(TASKS)] * number, size=size, seed=seed)
+    for i, sample in enumerate(batch['data_samples']):
+        labels = dict(sample.gt_maps.items())
+        preds = {}
+        for name, task in tasks.items():
+            logits = torch.randn(1, task.out_channels, *size)
+            preds[name] = task.predict(logits)[0]
+        preds['depth'] = labels['depth'] + torch.randn(size) * 0.3
+        preds['sal'] = (labels['sal'] * 0.5 + torch.rand(size)).clamp(0, 1)
+        labels['semseg'][:, :5] = 255
+        labels['depth'][:, :5] = 0
+        labels['normals'][:, :5] = 0
+        if i == 2:
+            labels.pop('depth')
+        result.append(dict(gt_maps=labels, pred_maps=preds))
+    return result
+
+
+def scores(batches, size=6):
+    metric = MultiTaskMetric(tasks=TASKS)
+    for batch in batches:
+        metric.process(None, batch)
+    return metric.evaluate(size)
+
+
+def test_values_do_not_depend_on_the_batches():
+    data = samples()
+    whole = scores([data])
+    single = scores([[sample] for sample in data[::-1]])
+    assert whole.keys() == single.keys()
+    for key, value in whole.items():
+        assert value == pytest.approx(single[key], rel=1e-12), key
+
+
+def test_scores_against_an_independent_computation():
+    data = samples()
+    got = scores([data[:4], data[4:]])
+
+    def pooled(task, mask):
+        pairs = [
+            (d['pred_maps'][task].numpy(), d['gt_maps'][task].numpy())
+            for d in data
+            if task in d['gt_maps']
+        ]
+        keep = [mask(label) for _, label in pairs]
+        pred = np.concatenate(
+            [p[:, k] for (p, _), k in zip(pairs, keep, strict=True)], 1
+        )
+        truth = np.concatenate(
+            [t[:, k] for (_, t), k in zip(pairs, keep, strict=True)], 1
+        )
+        return pred.astype(np.float64), truth.astype(np.float64)
+
+    pred, truth = pooled('semseg', lambda t: t[0] != 255)
+    ious = []
+    for c in range(7):
+        union = ((pred == c) | (truth == c)).sum()
+        if union:
+            ious.append(((pred == c) & (truth == c)).sum() / union)
+    assert got['semseg/mIoU'] == pytest.approx(100 * np.mean(ious))
+    assert got['semseg/pixAcc'] == pytest.approx(100 * (pred == truth).mean())
+
+    pred, truth = pooled('depth', lambda t: t[0] > 0)
+    assert got['depth/RMSE'] == pytest.approx(
+        np.sqrt(((pred - truth) ** 2).mean())
+    )
+    error = np.abs(pred - truth)
+    assert got['depth/absErr'] == pytest.approx(error.mean())
+    assert got['depth/relErr'] == pytest.approx((error / truth).mean())
+
+    pred, truth = pooled('normals', lambda t: (t != 0).any(0))
+    angle = np.degrees(np.arccos((pred * truth).sum(0).clip(-1, 1)))
+    assert got['normals/mErr'] == pytest.approx(angle.mean(), rel=1e-6)
+    assert got['normals/rmse'] == pytest.approx(
+        np.sqrt((angle**2).mean()), rel=1e-6
+    )
+    assert got['normals/within_22.5'] == pytest.approx(
+        100 * (angle < 22.5).mean()
+    )
+
+    pred, truth = pooled('sal', lambda t: t[0] != 255)
+    best = 0
+    for k in range(1, 20):
+        guess = pred >= np.float32(k / 20)
+        hit = (guess & (truth == 1)).sum()
+        if hit:
+            p, r = hit / guess.sum(), hit / (truth == 1).sum()
+            best = max(best, 1.3 * p * r / (0.3 * p + r))
+    assert got['sal/maxF'] == pytest.approx(100 * best)
+    assert got['sal/MAE'] == pytest.approx(np.abs(pred - truth).mean())
+
+    with_people = [d for d in data if (d['gt_maps']['human_parts'] > 0).any()]
+    assert len(with_people) > 0
+    again = scores([with_people], 6)
+    assert got['human_parts/mIoU'] == again['human_parts/mIoU']
+
+
+def test_perfect_predictions():
+    data = samples()
+    for sample in data:
+        sample['pred_maps'] = {
+            name: label.float() if name in ('edge', 'sal') else label
+            for name, label in sample['gt_maps'].items()
+        }
+    got = scores([data])
+    for key in ('semseg/mIoU', 'human_parts/mIoU', 'sal/maxF', 'edge/odsF'):
+        assert got[key] == pytest.approx(100), key
+    for key in ('normals/mErr', 'depth/RMSE', 'sal/MAE'):
+        assert got[key] == pytest.approx(0, abs=1e-3), key
+
+
+def test_no_label_is_no_score():
+    data = samples()
+    for sample in data:
+        sample['gt_maps'].pop('edge')
+        sample['gt_maps']['human_parts'] *= 0
+        sample['gt_maps']['depth'] = torch.zeros(1, 40, 56)
+    got = scores([data])
+    for key in ('edge/odsF', 'human_parts/mIoU', 'depth/RMSE'):
+        assert np.isnan(got[key]), key
+    assert got['semseg/mIoU'] > 0
+
+
+def test_images_that_come_twice_are_refused():
+    with pytest.raises(ValueError, match='round_up=False'):
+        scores([samples()], size=5)
+
+
+def test_the_tasks_can_come_from_the_data_set():
+    metric = MultiTaskMetric()
+    with pytest.raises(ValueError, match='does not know the tasks'):
+        metric.process(None, samples(1))
+    metric.dataset_meta = dict(tasks=dict(depth=dict()))
+    metric.process(None, samples(1))
+    assert set(metric.evaluate(1)) == {
+        'depth/RMSE', 'depth/absErr', 'depth/relErr',
+    }  # fmt: skip
+
+
+def test_absent_classes():
+    pred = torch.tensor([[[0, 1], [1, 1]]])
+    label = torch.tensor([[[0, 0], [1, 1]]])
+    valid = torch.ones(2, 2).bool()
+    for absent, expected in (('ignore', 2), ('zero', 4)):
+        measure = ClassOverlap(4, absent=absent)
+        total = measure.statistics(pred, label, valid).numpy()
+        assert measure.compute(total)['mIoU'] == pytest.approx(
+            100 * (1 / 2 + 2 / 3) / expected
+        )
+
+
+def test_small_angles_keep_their_accuracy():
+    angle = np.radians(1e-3)
+    pred = torch.tensor([[[np.sin(angle)]], [[0.0]], [[np.cos(angle)]]])
+    label = torch.tensor([[[0.0]], [[0.0]], [[1.0]]])
+    measure = AngularError()
+    total = measure.statistics(pred, label, torch.ones(1, 1).bool())
+    assert measure.compute(total.numpy())['mErr'] == pytest.approx(1e-3)
+
+
+def test_edges_may_be_a_little_off():
+    label = torch.zeros(1, 100, 100)
+    label[0, 50, 20:80] = 1
+    valid = torch.ones(100, 100).bool()
+    for shift, expected in ((0, 100), (1, 100), (5, 0)):
+        pred = label.roll(shift, 1)
+        measure = BoundaryF(max_dist=0.0075)  # 1.06 pixels
+        total = measure.statistics(pred, label, valid).numpy()
+        assert measure.compute(total)['odsF'] == pytest.approx(expected)
+
+
+def test_saliency_without_a_foreground_has_no_f():
+    measure = ForegroundF()
+    total = measure.statistics(
+        torch.rand(1, 4, 4), torch.zeros(1, 4, 4), torch.ones(4, 4).bool()
+    )
+    assert np.isnan(measure.compute(total.numpy())['maxF'])

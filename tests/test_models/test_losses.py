@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+import torch
+
+from mmprotomtl.models.losses import AKGLoss, reduce_over_labels
+
+
+def hand_tke(similarity, temperature):
+    total, count = 0.0, 0
+    for t, images in enumerate(similarity):
+        for row in images.reshape(-1, images.shape[-1]):
+            weight = np.exp(row / temperature)
+            total -= np.log(weight[t] / weight.sum())
+            count += 1
+    return total / count
+
+
+def hand_tc(features, margin):
+    def unit(v):
+        return v / np.linalg.norm(v)
+
+    tasks, images = features.shape[:2]
+    anchor = np.array(
+        [
+            [unit(features[t, n].mean(0)) for n in range(images)]
+            for t in range(tasks)
+        ]
+    )
+    mean = [unit(anchor[t].sum(0)) for t in range(tasks)]
+    losses = []
+    for t in range(tasks):
+        for n in range(images):
+            near = 1 - anchor[t, n] @ mean[t]
+            far = min(
+                1 - anchor[t, n] @ mean[s] for s in range(tasks) if s != t
+            )
+            losses.append(max(0, near - far + margin))
+    return np.mean(losses)
+
+
+def test_akg_is_that_of_a_hand_computation():
+    similarity = torch.rand(3, 2, 5, 4).double() * 2 - 1
+    features = torch.randn(3, 2, 5, 6).double() + torch.randn(3, 1, 1, 6)
+    loss = AKGLoss(margin=1.2)
+    assert loss.embedding(similarity / 0.7).item() == pytest.approx(
+        hand_tke(similarity.numpy(), 0.7)
+    )
+    expected = hand_tc(features.numpy(), 1.2)
+    assert expected > 0
+    assert loss.consistency(features).item() == pytest.approx(expected)
+
+
+def test_akg_gradients():
+    loss = AKGLoss(margin=1.5)
+    logits = torch.rand(3, 2, 4, 3).double().requires_grad_()
+    features = torch.randn(3, 2, 4, 5).double().requires_grad_()
+    assert torch.autograd.gradcheck(loss.embedding, logits)
+    assert torch.autograd.gradcheck(loss.consistency, features)
+
+
+def test_akg_weights_and_a_single_task():
+    logits, features = torch.randn(1, 2, 4, 1), torch.randn(1, 2, 4, 5)
+    assert AKGLoss()(logits, features) == dict(tke=0, tc=0)
+    logits, features = torch.randn(2, 2, 4, 2), torch.randn(2, 2, 4, 5)
+    one, two = AKGLoss(2.0), AKGLoss(2.0, tke_weight=3, tc_weight=5)
+    one, two = one(logits, features), two(logits, features)
+    assert two['tke'] == pytest.approx(3 * one['tke'])
+    assert two['tc'] == pytest.approx(5 * one['tc'])
+    assert one['tc'] > 0
+
+
+def test_reductions_by_hand():
+    losses = torch.tensor([[2.0, 0, 0], [1, 3, 0], [0, 0, 0], [4, 0, 6]])
+    labelled = torch.tensor(
+        [[1, 0, 0], [1, 1, 0], [0, 0, 0], [1, 0, 1]]
+    ).bool()
+    expected = {
+        'batch': [7 / 4, 3 / 4, 6 / 4],
+        # T / T_i = 3, 3 / 2, -, 3 / 2; three images have a label
+        'balanced': [(6 + 1.5 + 6) / 3, 4.5 / 3, 9 / 3],
+        'per-task': [7 / 3, 3, 6],
+    }
+    for reduction, values in expected.items():
+        got = reduce_over_labels(losses, labelled, reduction)
+        assert torch.allclose(got, torch.tensor(values)), reduction
+    none = reduce_over_labels(losses * 0, labelled & False, 'balanced')
+    assert none.tolist() == [0, 0, 0]
+    with pytest.raises(ValueError, match='reduction='):
+        reduce_over_labels(losses, labelled, 'sum')
+
+
+def test_balanced_full_labels_is_the_mean():
+    losses = torch.rand(5, 3)
+    got = reduce_over_labels(losses, torch.ones(5, 3).bool(), 'balanced')
+    assert torch.allclose(got, losses.mean(0))

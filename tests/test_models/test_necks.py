@@ -1,0 +1,147 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from mmprotomtl.models.data_preprocessor import image_mask
+from mmprotomtl.models.necks import PrototypeNeck
+from mmprotomtl.tasks import build_tasks
+from mmprotomtl.testing import TASKS, scene_batch, tiny_model
+
+SMALL = {name: TASKS[name] for name in ('semseg', 'normals', 'depth')}
+
+
+def neck(**kwargs):
+    cfg = dict(
+        tasks=build_tasks(SMALL),
+        in_channels=(8, 16),
+        in_strides=(4, 16),
+        channels=8,
+        num_blocks=1,
+        quantizer=dict(num_codes=16),
+        prototype_dim=6,
+        reconstruction_channels=4,
+    )
+    return PrototypeNeck(**{**cfg, **kwargs})
+
+
+def maps(size=64):
+    return (
+        torch.randn(2, 8, size // 4, size // 4),
+        torch.randn(2, 16, size // 16, size // 16),
+    )
+
+
+def test_affinity_and_memory_are_those_of_a_hand_computation():
+    module = neck(temperature=0.5, token_stride=1)
+    out = module(maps())
+    assert out.features.shape == (3, 2, 8, 8, 8)
+    assert out.memory.shape == (3, 2, 64, 6)
+    for t, proj in enumerate(module.projections):
+        feature = out.features[t, 1, :, 3, 5]
+        v = module.prototypes
+        similarity = F.cosine_similarity(proj(feature)[None], v)
+        affinity = (similarity / 0.5).softmax(0)
+        place = 3 * 8 + 5
+        assert torch.allclose(
+            out.extras['logits'][t, 1, place], similarity / 0.5, atol=1e-5
+        )
+        assert torch.allclose(out.memory[t, 1, place], affinity @ v, atol=1e-5)
+
+
+def test_shared_feature_is_the_sum_with_the_codes():
+    module = neck()
+    feats = maps()
+    out = module(feats)
+    embedded = module.fusion(feats)
+    codes = module.quantizer(embedded).codes
+    assert torch.allclose(out.extras['shared'], embedded + codes)
+
+
+def test_tokens_are_means_of_positions():
+    out = neck(token_stride=2)(maps())
+    assert torch.allclose(
+        out.tokens[1, 0], F.avg_pool2d(out.features[1, 0], 2), atol=1e-6
+    )
+    odd = neck(token_stride=3)(maps())
+    assert odd.tokens.shape[-2:] == (3, 3)
+    last = odd.features[0, 0, :, 6:, 6:].mean((1, 2))
+    assert torch.allclose(odd.tokens[0, 0, :, 2, 2], last, atol=1e-6)
+
+
+def test_a_code_dim_of_its_own():
+    module = neck(quantizer=dict(num_codes=16, code_dim=5))
+    assert module.quantizer.codes.shape == (16, 5)
+    assert module(maps()).features.shape == (3, 2, 8, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ('memory', 'width'),
+    [
+        ('PrototypeMemory', 6),
+        ('TokenMemory', 6),
+        ('CrossTaskMemory', 8),
+        ('CodeMemory', 8),
+    ],
+)
+def test_memories_are_exchangeable(memory, width):
+    module = neck(memory=dict(type=memory))
+    assert module.memory_channels == width
+    assert module(maps()).memory.shape == (3, 2, 16, width)
+
+
+def test_cross_task_memory_reads_the_other_tasks():
+    module = neck(memory=dict(type='CrossTaskMemory'), token_stride=1)
+    out = module(maps())
+    affinity = out.extras['logits'].softmax(-1)[0, 1, 10]
+    rows = out.features.flatten(3)[:, 1, :, 10]
+    expected = (affinity[1] * rows[1] + affinity[2] * rows[2]) / (
+        affinity[1] + affinity[2]
+    )
+    assert torch.allclose(out.memory[0, 1, 10], expected, atol=1e-5)
+
+
+def test_uniform_and_frozen_controls():
+    module = neck(
+        memory=dict(type='PrototypeMemory', uniform=True),
+        freeze_prototypes=True,
+    )
+    out = module(maps())
+    mean = module.prototypes.mean(0)
+    assert torch.allclose(out.memory[2, 1, 3], mean, atol=1e-6)
+    assert not module.prototypes.requires_grad
+
+
+def test_more_slots_than_tasks_and_too_few():
+    assert neck(num_slots=5)(maps()).extras['logits'].shape[-1] == 5
+    with pytest.raises(ValueError, match='num_slots=2'):
+        neck(num_slots=2)
+    with pytest.raises(ValueError, match='temperature=0'):
+        neck(temperature=0)
+
+
+def test_reconstruction_loss_leaves_the_padding_out():
+    model = tiny_model(SMALL)
+    batch = scene_batch([list(SMALL)] * 2, size=(24, 40), tasks=SMALL)
+    data = model.data_preprocessor(batch, training=True)
+    inputs, samples = data['inputs'], data['data_samples']
+    assert inputs.shape[-2:] == (32, 64)
+    assert image_mask(inputs, samples).sum() == 2 * 24 * 40
+    model.eval()
+    features = model.extract_feat(inputs)
+    loss = model.neck.loss(features, inputs, samples)['tae.loss']
+    image = model.neck.reconstruction(features.extras['shared'])
+    expected = F.smooth_l1_loss(image[..., :24, :40], inputs[..., :24, :40])
+    assert torch.allclose(loss, expected)
+
+
+def test_statistics_are_means_since_the_last_time():
+    module = neck().train()
+    affinities = []
+    for _ in range(2):
+        logits = module(maps()).extras['logits']
+        affinities.append(logits.softmax(-1).mean((1, 2)))
+    found = module.statistics()
+    expected = torch.stack(affinities).mean(0)
+    assert torch.allclose(torch.tensor(found['affinity']), expected)
+    assert 0 < found['codebook']['usage'] <= 1
+    assert (module.statistics()['affinity'] == 0).all()
