@@ -1,0 +1,5 @@
+"""What a user calls from Python."""
+
+from .inferencer import MultiTaskInferencer
+
+__all__ = ['MultiTaskInferencer']

@@ -1,0 +1,158 @@
+"""Predict all tasks of single images."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import mmcv
+import numpy as np
+from mmengine.config import Config, ConfigDict
+from mmengine.dataset import Compose
+from mmengine.infer import BaseInferencer
+from mmengine.registry import init_default_scope
+from mmengine.visualization import Visualizer
+
+from mmprotomtl.datasets.files import DataFile, read_rgb
+from mmprotomtl.registry import INFERENCERS, TRANSFORMS
+from mmprotomtl.structures import MultiTaskDataSample
+
+
+class _Picture(NamedTuple):
+    """An image in memory, in the place of a file."""
+
+    pixels: np.ndarray
+    path: str = 'array'
+
+    def load(self) -> np.ndarray:
+        """The image."""
+        return self.pixels
+
+
+@INFERENCERS.register_module()
+class MultiTaskInferencer(BaseInferencer):
+    """Predicts the tasks of images, and draws them.
+
+    Example::
+
+        infer = MultiTaskInferencer(config, checkpoint)
+        maps = infer('photo.jpg', out_dir='out')['predictions'][0]
+        maps['depth']      # 1 x H x W, metres
+        maps['semseg']     # 1 x H x W, classes
+
+    Args:
+        model: Config file, config, or name of a model in a metafile; None:
+            the config that is stored in ``weights``.
+        weights: Checkpoint.
+        device: Where to run; None: a GPU if there is one.
+        show_progress: Whether to show a progress bar.
+    """
+
+    preprocess_kwargs: ClassVar[set] = set()
+    forward_kwargs: ClassVar[set] = set()
+    visualize_kwargs: ClassVar[set] = {'show', 'wait_time', 'out_dir'}
+    postprocess_kwargs: ClassVar[set] = set()
+
+    def __init__(
+        self,
+        model: str | Config | ConfigDict | dict | None = None,
+        weights: str | None = None,
+        device: str | None = None,
+        show_progress: bool = False,
+    ) -> None:
+        # mmengine builds from its root registries, by the default scope.
+        init_default_scope('mmprotomtl')
+        super().__init__(model, weights, device, 'mmprotomtl', show_progress)
+
+    def _init_pipeline(self, cfg: ConfigDict) -> Callable:
+        """The test pipeline without what reads labels."""
+        steps = [
+            TRANSFORMS.build(step)
+            for step in cfg.test_dataloader.dataset.pipeline
+            if step['type'] != 'LoadMultiTaskAnnotations'
+        ]
+        pipeline = Compose(steps)
+
+        def run(image: str | np.ndarray) -> dict:
+            if isinstance(image, np.ndarray):
+                file = _Picture(image)
+                name = 'array'
+            else:
+                file = DataFile(str(image), read_rgb)
+                name = Path(image).stem
+            return pipeline(
+                dict(
+                    image=file,
+                    sample_id=name,
+                    labels={},
+                    tasks=self.model.tasks,
+                )
+            )
+
+        return run
+
+    def _init_visualizer(self, cfg: ConfigDict) -> Visualizer:
+        cfg.visualizer.tasks = dict(cfg.model.tasks)
+        # Pictures are returned or saved here, by no backend.
+        cfg.visualizer.pop('vis_backends', None)
+        return super()._init_visualizer(cfg)
+
+    def visualize(
+        self,
+        inputs: list,
+        preds: Sequence[MultiTaskDataSample],
+        show: bool = False,
+        wait_time: float = 0,
+        out_dir: str = '',
+    ) -> list[np.ndarray]:
+        """Draw the predictions.
+
+        Args:
+            inputs: Files, or RGB images ``H x W x 3``.
+            preds: Predictions.
+            show: Whether to open windows.
+            wait_time: Seconds that they stay, 0: until a key is pressed.
+            out_dir: Folder to save the pictures in; '': they are not saved.
+
+        Returns:
+            The pictures, RGB.
+        """
+        pictures = []
+        for number, (image, sample) in enumerate(
+            zip(inputs, preds, strict=True)
+        ):
+            if not isinstance(image, np.ndarray):
+                image = read_rgb(str(image))
+            picture = self.visualizer.compose(
+                image, [('prediction', sample.pred_maps)]
+            )
+            name = f'{number}_{sample.metainfo["sample_id"]}.png'
+            if show:
+                self.visualizer.show(picture, name, wait_time)
+            if out_dir:
+                bgr = np.ascontiguousarray(picture[..., ::-1])
+                mmcv.imwrite(bgr, str(Path(out_dir, name)))
+            pictures.append(picture)
+        return pictures
+
+    def postprocess(
+        self,
+        preds: Sequence[MultiTaskDataSample],
+        visualization: list[np.ndarray],
+        return_datasample: bool = False,
+    ) -> dict:
+        """Pack the results.
+
+        Returns:
+            ``predictions``: for each image a dict, task -> array ``P x H x
+            W``, or the data samples if asked for; ``visualization``.
+        """
+        predictions: list = list(preds)
+        if not return_datasample:
+            predictions = [
+                {
+                    name: sample.pred_maps.get(name).cpu().numpy()
+                    for name in self.model.tasks
+                }
+                for sample in preds
+            ]
+        return dict(predictions=predictions, visualization=visualization)

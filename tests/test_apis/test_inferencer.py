@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner, save_checkpoint
+from PIL import Image
+
+from mmprotomtl.apis import MultiTaskInferencer
+from mmprotomtl.datasets.scenes.renderer import render
+from mmprotomtl.registry import MODELS
+from mmprotomtl.testing import TASKS
+
+
+@pytest.fixture(scope='module')
+def trained(tiny_config, tmp_path_factory):
+    """A config and a checkpoint with statistics of its own."""
+    cfg = Config.fromfile(tiny_config)
+    torch.manual_seed(3)
+    model = MODELS.build(cfg.model)
+    path = tmp_path_factory.mktemp('weights') / 'a.pth'
+    meta = dict(cfg=cfg.pretty_text)
+    save_checkpoint(dict(state_dict=model.state_dict(), meta=meta), str(path))
+    return tiny_config, path
+
+
+def test_predictions_are_those_of_the_test_loop(trained, tmp_path):
+    config, weights = trained
+    infer = MultiTaskInferencer(str(config), str(weights), 'cpu')
+    cfg = Config.fromfile(config)
+    cfg.work_dir = str(tmp_path)
+    cfg.load_from = str(weights)
+    cfg.custom_hooks.append(
+        dict(type='SavePredictionsHook', out_dir=str(tmp_path / 'out'))
+    )
+    runner = Runner.from_cfg(cfg)
+    runner.test()
+    image = runner.test_dataloader.dataset.get_data_info(2)['image'].load()
+    maps = infer(image)['predictions'][0]
+    assert list(maps) == list(TASKS)
+    saved = np.load(tmp_path / 'out' / 'depth' / '2.npy')
+    assert np.allclose(maps['depth'], saved, atol=1e-5)
+    classes = np.asarray(Image.open(tmp_path / 'out/semseg/2.png'))
+    assert np.array_equal(maps['semseg'][0], classes)
+
+
+def test_files_folders_and_pictures(trained, tmp_path):
+    _, weights = trained
+    folder = tmp_path / 'photos'
+    folder.mkdir()
+    for i, size in enumerate([(40, 60), (50, 30)]):
+        Image.fromarray(render(0, i, size).image).save(folder / f'{i}.png')
+    # The config comes from the checkpoint.
+    infer = MultiTaskInferencer(weights=str(weights), device='cpu')
+    out = infer(str(folder), out_dir=str(tmp_path / 'out'))
+    sizes = {m['normals'].shape for m in out['predictions']}
+    assert sizes == {(3, 40, 60), (3, 50, 30)}
+    assert len(list((tmp_path / 'out').glob('*.png'))) == 2
+    (sample,) = infer(str(folder / '0.png'), return_datasamples=True)[
+        'predictions'
+    ]
+    assert sample.metainfo['img_path'].endswith('0.png')
+
+
+def test_a_missing_photo_is_named(trained):
+    infer = MultiTaskInferencer(*map(str, trained), 'cpu')
+    with pytest.raises(ValueError, match=r'none\.jpg: no such file'):
+        infer('none.jpg')
