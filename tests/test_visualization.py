@@ -25,7 +25,7 @@ def test_picture_shows_labels_and_predictions(tmp_path):
     assert picture.shape == (2 * (20 + 18), 3 * 30, 3)
     top, low = picture[18:38], picture[56:76]
     assert (top[:, :30] == 200).all()
-    assert (top[:, 30:60] == (9, 8, 7)).all()
-    assert (top[:, 60:] == 128).all()  # no label of depth
-    assert (low[:, 30:60] == (9, 8, 7)).all()
-    assert len(np.unique(low[:, 60:].reshape(-1, 3), axis=0)) > 50
+    assert (top[:, 30:60] == 128).all()  # no label of depth
+    assert (top[:, 60:] == (9, 8, 7)).all()
+    assert len(np.unique(low[:, 30:60].reshape(-1, 3), axis=0)) > 50
+    assert (low[:, 60:] == (9, 8, 7)).all()

@@ -74,7 +74,7 @@ class MultiTaskInferencer(BaseInferencer):
 
         def run(image: str | np.ndarray) -> dict:
             if isinstance(image, np.ndarray):
-                file = _Picture(image)
+                file: _Picture | DataFile = _Picture(image)
                 name = 'array'
             else:
                 file = DataFile(str(image), read_rgb)

@@ -249,7 +249,11 @@ def masked_mean(value: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def build_tasks(cfg: Mapping[str, Mapping | Task]) -> dict[str, Task]:
-    """Build the tasks of a config, in its order.
+    """Build the tasks of a config, in the order of their names.
+
+    mmengine sorts the keys of a config that it stores in a checkpoint. Were
+    the order of the config the order of the network's branches, a network
+    built from a checkpoint would have them exchanged.
 
     Args:
         cfg: Name -> arguments of the task. ``type`` defaults to the name.
@@ -263,7 +267,7 @@ def build_tasks(cfg: Mapping[str, Mapping | Task]) -> dict[str, Task]:
             'for example tasks=dict(semseg=dict(num_classes=13), depth=dict())'
         )
     tasks = {}
-    for name, args in cfg.items():
+    for name, args in sorted(cfg.items()):
         if isinstance(args, Task):
             tasks[name] = args
             continue

@@ -36,7 +36,7 @@ def test_predictions_are_those_of_the_test_loop(trained, tmp_path):
     runner.test()
     image = runner.test_dataloader.dataset.get_data_info(2)['image'].load()
     maps = infer(image)['predictions'][0]
-    assert list(maps) == list(TASKS)
+    assert list(maps) == sorted(TASKS)
     saved = np.load(tmp_path / 'out' / 'depth' / '2.npy')
     assert np.allclose(maps['depth'], saved, atol=1e-5)
     classes = np.asarray(Image.open(tmp_path / 'out/semseg/2.png'))
@@ -59,6 +59,30 @@ def test_files_folders_and_pictures(trained, tmp_path):
         'predictions'
     ]
     assert sample.metainfo['img_path'].endswith('0.png')
+
+
+def test_a_checkpoint_alone_is_enough(tiny_config, tmp_path):
+    """The config that a checkpoint stores has its keys sorted; the branches of
+    the network still have to get their own weights.
+    """
+    cfg = Config.fromfile(tiny_config)
+    tasks = dict(cfg.model.tasks)
+    for order in (sorted(tasks), sorted(tasks, reverse=True)):
+        cfg.model.tasks = {name: tasks[name] for name in order}
+        model = MODELS.build(cfg.model).eval()
+        path = str(tmp_path / 'a.pth')
+        save_checkpoint(
+            dict(
+                state_dict=model.state_dict(), meta=dict(cfg=cfg.pretty_text)
+            ),
+            path,
+        )
+        infer = MultiTaskInferencer(weights=path, device='cpu')
+        image = torch.randn(1, 3, 64, 64)
+        expected = model(image, mode='predict')[0].pred_maps
+        got = infer.model(image, mode='predict')[0].pred_maps
+        for name in tasks:
+            assert torch.equal(got.get(name), expected.get(name)), name
 
 
 def test_a_missing_photo_is_named(trained):
