@@ -98,4 +98,7 @@ def test_changing_the_backbone_is_one_line(tmp_path):
     )
     model = MODELS.build(Config.fromfile(mine).model)
     assert type(model.backbone).__name__ == 'ConvNeXt'
-    assert model(torch.zeros(1, 3, 64, 64))[0].shape == (1, 13, 64, 64)
+    logits = dict(
+        zip(model.tasks, model(torch.zeros(1, 3, 64, 64)), strict=True)
+    )
+    assert logits['semseg'].shape == (1, 13, 64, 64)

@@ -136,7 +136,7 @@ def draw_label_mask(
     Args:
         protocol: A key of :data:`PROTOCOLS`.
         samples: Ids of the images.
-        tasks: Names of the tasks.
+        tasks: Names of the tasks, in any order.
         seed: The same seed and arguments draw the same mask.
         applicable: Whether an image can have a label of a task.
 
@@ -144,6 +144,7 @@ def draw_label_mask(
         ValueError: The protocol is unknown.
     """
     choose('protocol', protocol, PROTOCOLS)
+    tasks = sorted(tasks)
     rng = np.random.default_rng(seed)
     labelled = PROTOCOLS[protocol](samples, tasks, applicable, rng)
     labelled = {sample: labelled.get(sample, []) for sample in samples}
