@@ -212,12 +212,15 @@ def peak_memory(method: str, what: str, args: argparse.Namespace) -> float:
     with tempfile.NamedTemporaryFile(suffix='.json') as file:
         prof.export_chrome_trace(file.name)
         events = json.loads(Path(file.name).read_text())['traceEvents']
-    total = [
-        event['args']['Total Allocated']
+    memory = sorted(
+        (event['ts'], event['args']['Total Allocated'], event['args']['Bytes'])
         for event in events
         if event.get('name') == '[memory]'
-    ]
-    return max(total) / 2**20
+    )
+    # What earlier profiles left behind is still counted in the total.
+    _, total, first = memory[0]
+    peak = max(total for _, total, _ in memory)
+    return (peak - (total - first)) / 2**20
 
 
 def measure(args: argparse.Namespace) -> list[dict]:
