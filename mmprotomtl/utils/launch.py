@@ -1,9 +1,15 @@
-"""Several processes on a machine without a GPU."""
+"""Several processes on machines without a GPU."""
 
 import os
+import subprocess
 
 import torch
 from torch import distributed as dist
+
+#: What torch.distributed wants to know -> how Slurm says it.
+_SLURM = dict(
+    RANK='SLURM_PROCID', WORLD_SIZE='SLURM_NTASKS', LOCAL_RANK='SLURM_LOCALID'
+)
 
 
 def prepare_cpu_launch(launcher: str) -> None:
@@ -14,8 +20,37 @@ def prepare_cpu_launch(launcher: str) -> None:
 
     Args:
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+
+    Raises:
+        RuntimeError: The launcher did not start this process.
     """
-    if launcher != 'pytorch' or torch.cuda.is_available():
+    if launcher not in ('pytorch', 'slurm') or torch.cuda.is_available():
         return
-    if int(os.environ.get('WORLD_SIZE', 1)) >= 1 and not dist.is_initialized():
-        dist.init_process_group('gloo')
+    if dist.is_initialized():
+        return
+    needed = _SLURM.values() if launcher == 'slurm' else _SLURM
+    missing = [name for name in needed if name not in os.environ]
+    if missing:
+        started = 'srun' if launcher == 'slurm' else 'torchrun'
+        raise RuntimeError(
+            f'--launcher {launcher}, but {", ".join(missing)} is not in the '
+            f'environment: start the command with {started}, or by the '
+            'scripts tools/dist_*.sh and tools/slurm_*.sh'
+        )
+    if launcher == 'slurm':
+        for name, slurm in _SLURM.items():
+            os.environ[name] = os.environ[slurm]
+        os.environ.setdefault('MASTER_PORT', '29500')
+        if 'MASTER_ADDR' not in os.environ:
+            os.environ['MASTER_ADDR'] = _first_node()
+    dist.init_process_group('gloo')
+
+
+def _first_node() -> str:
+    """The host of rank 0."""
+    nodes = os.environ['SLURM_NODELIST']
+    if not any(sign in nodes for sign in '[,'):
+        return nodes
+    # A list such as node[3-5] is Slurm's own to expand.
+    command = ['scontrol', 'show', 'hostnames', nodes]
+    return subprocess.check_output(command, text=True).split()[0]
