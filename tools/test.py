@@ -64,7 +64,7 @@ def main() -> None:
         cfg.custom_hooks.append(
             dict(type='SavePredictionsHook', out_dir=args.out)
         )
-    prepare_cpu_launch(args.launcher)
+    prepare_cpu_launch(args.launcher, cfg)
     Runner.from_cfg(cfg).test()
 
 

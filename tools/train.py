@@ -71,7 +71,7 @@ def main() -> None:
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
-    prepare_cpu_launch(args.launcher)
+    prepare_cpu_launch(args.launcher, cfg)
     Runner.from_cfg(cfg).train()
 
 

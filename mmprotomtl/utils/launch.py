@@ -4,6 +4,7 @@ import os
 import subprocess
 
 import torch
+from mmengine.config import Config
 from torch import distributed as dist
 
 #: What torch.distributed wants to know -> how Slurm says it.
@@ -12,20 +13,31 @@ _SLURM = dict(
 )
 
 
-def prepare_cpu_launch(launcher: str) -> None:
+def prepare_cpu_launch(launcher: str, cfg: Config) -> None:
     """Start gloo where there is no GPU.
 
     mmengine's launchers select a CUDA device before they do anything else;
-    they leave a process group alone that is already there.
+    they leave a process group alone that is already there. Its wrapper of the
+    model would be given a CUDA device, too.
 
     Args:
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+        cfg: The run's config, in which the wrapper is set.
 
     Raises:
         RuntimeError: The launcher did not start this process.
     """
     if launcher not in ('pytorch', 'slurm') or torch.cuda.is_available():
         return
+    cfg.setdefault(
+        'model_wrapper_cfg',
+        dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        ),
+    )
     if dist.is_initialized():
         return
     needed = _SLURM.values() if launcher == 'slurm' else _SLURM
