@@ -1,0 +1,157 @@
+"""Two gloo processes against one with the same global batch."""
+
+import pytest
+import torch
+from torch import distributed as dist
+from torch import multiprocessing as mp
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from mmprotomtl.testing import scene_batch, tiny_model
+
+ALL = ('semseg', 'human_parts', 'sal', 'normals', 'edge', 'depth')
+#: Labels of the four images; the first two are those of rank 0.
+PATTERNS = {
+    'one-label': [['semseg'], ['depth'], ['normals'], ['edge']],
+    'a rank without labels': [[], [], ['semseg'], ['depth']],
+    'full': [ALL] * 4,
+    'none': [[]] * 4,
+}
+RULES = {
+    'gradient': dict(),
+    'ema': dict(update='ema'),
+    'cosine': dict(distance='cosine'),
+    'replacing': dict(kmeans_steps=2, replace_below=0.5),
+    'replacing ema': dict(update='ema', kmeans_steps=2, replace_below=0.5),
+}
+
+
+class Trainer(torch.nn.Module):
+    """What DDP wraps: the sum of the losses of a batch."""
+
+    def __init__(self, rule, reduction):
+        super().__init__()
+        torch.manual_seed(0)
+        self.model = tiny_model(
+            neck=dict(
+                quantizer=dict(
+                    type='VectorQuantizer', num_codes=24, code_dim=16, **rule
+                )
+            ),
+            head=dict(reduction=reduction),
+        )
+        self.model.train()
+        # Statistics of a batch are a rank's own where there is no SyncBN,
+        # which torch has on GPUs only.
+        for module in self.model.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+
+    def forward(self, batch):
+        batch = self.model.data_preprocessor(batch, True)
+        losses = self.model.loss(**batch)
+        return losses
+
+
+def batch_of(pattern, rank=None):
+    batch = scene_batch(PATTERNS[pattern])
+    if rank is None:
+        return batch
+    return {k: v[2 * rank : 2 * rank + 2] for k, v in batch.items()}
+
+
+def gradients(model):
+    return {n: p.grad.clone() for n, p in model.named_parameters()
+            if p.grad is not None}  # fmt: skip
+
+
+def one_step(rule, reduction, pattern, rank=None):
+    """Losses and gradients of a step, and the codebook after it."""
+    trainer = Trainer(RULES[rule], reduction)
+    wrapped = trainer if rank is None else DistributedDataParallel(
+        trainer, broadcast_buffers=False
+    )  # fmt: skip
+    losses = wrapped(batch_of(pattern, rank))
+    sum(losses.values()).backward()
+    losses = {k: v.detach().clone() for k, v in losses.items()}
+    for loss in losses.values() if rank is not None else ():
+        dist.all_reduce(loss)
+        loss /= dist.get_world_size()
+    codes = trainer.model.neck.quantizer.codes.detach().clone()
+    return losses, gradients(trainer), codes
+
+
+def many_steps(rule, rank):
+    """Codebook, counts and prototypes after 20 steps of one-label batches."""
+    trainer = Trainer(RULES[rule], 'batch')
+    wrapped = DistributedDataParallel(trainer, broadcast_buffers=False)
+    optimizer = torch.optim.AdamW(trainer.parameters(), lr=1e-3)
+    for step in range(20):
+        batch = batch_of(list(PATTERNS)[step % 2], rank)
+        optimizer.zero_grad()
+        sum(wrapped(batch).values()).backward()
+        optimizer.step()
+    return {k: v.clone() for k, v in trainer.model.state_dict().items()}
+
+
+def worker(rank, jobs, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
+    )
+    results = {
+        job: many_steps(job[1], rank)
+        if job[0] == 'many'
+        else one_step(*job[1:], rank)
+        for job in jobs
+    }
+    torch.save(results, f'{folder}/{rank}.pth')
+    dist.destroy_process_group()
+
+
+#: (codebook rule, reduction over labels, label pattern) of a single step.
+STEPS = [
+    *(('gradient', 'batch', pattern) for pattern in PATTERNS),
+    ('gradient', 'balanced', 'one-label'),
+    ('gradient', 'balanced', 'a rank without labels'),
+    ('gradient', 'per-task', 'a rank without labels'),
+    ('ema', 'batch', 'one-label'),
+    ('cosine', 'per-task', 'one-label'),
+]
+
+
+@pytest.fixture(scope='module')
+def two(tmp_path_factory):
+    """All jobs in two processes, which start but once."""
+    folder = tmp_path_factory.mktemp('gloo')
+    jobs = [('one', *step) for step in STEPS]
+    jobs += [('many', rule) for rule in RULES]
+    mp.start_processes(worker, (jobs, str(folder)), 2, start_method='spawn')
+    return [torch.load(folder / f'{rank}.pth') for rank in range(2)]
+
+
+@pytest.mark.parametrize('step', STEPS, ids=', '.join)
+def test_a_step_is_that_of_one_process(two, step):
+    losses, grads, codes = one_step(*step)
+    assert any(grad.abs().sum() > 0 for grad in grads.values())
+    for rank in range(2):
+        their_losses, their_grads, their_codes = two[rank]['one', *step]
+        torch.testing.assert_close(their_losses, losses, rtol=1e-5, atol=1e-6)
+        assert set(their_grads) >= set(grads)
+        for name, grad in their_grads.items():
+            mine = grads.get(name, torch.zeros_like(grad))
+            torch.testing.assert_close(
+                grad, mine, rtol=1e-3, atol=1e-5, msg=lambda m, n=name: n + m
+            )
+        torch.testing.assert_close(their_codes, codes)
+
+
+@pytest.mark.parametrize('rule', RULES)
+def test_ranks_stay_equal(two, rule):
+    first, second = (part['many', rule] for part in two)
+    start = Trainer(RULES[rule], 'batch').model.state_dict()
+    for name in ('neck.quantizer.codes', 'neck.prototypes'):
+        assert not torch.equal(first[name], start[name])
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
