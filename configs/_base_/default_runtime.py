@@ -20,6 +20,7 @@ default_hooks = dict(
 custom_hooks = [
     dict(type='IterSeedHook'),
     dict(type='TaskCheckHook'),
+    dict(type='NonFiniteLossHook'),
     dict(type='PrototypeLogHook', interval=50),
     dict(type='MetricsFileHook'),
 ]

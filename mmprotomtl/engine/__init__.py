@@ -1,5 +1,6 @@
 """What runs beside the model: hooks and samplers."""
 
+from .non_finite_loss_hook import NonFiniteLossHook
 from .output_hooks import (
     MetricsFileHook,
     MultiTaskVisualizationHook,
@@ -14,6 +15,7 @@ __all__ = [
     'IterSeedHook',
     'MetricsFileHook',
     'MultiTaskVisualizationHook',
+    'NonFiniteLossHook',
     'PrototypeLogHook',
     'SavePredictionsHook',
     'SeededSampler',

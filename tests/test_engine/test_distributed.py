@@ -135,7 +135,7 @@ def test_a_step_is_that_of_one_process(two, step):
     losses, grads, codes = one_step(*step)
     assert any(grad.abs().sum() > 0 for grad in grads.values())
     for rank in range(2):
-        their_losses, their_grads, their_codes = two[rank]['one', *step]
+        their_losses, their_grads, their_codes = two[rank][('one', *step)]
         torch.testing.assert_close(their_losses, losses, rtol=1e-5, atol=1e-6)
         assert set(their_grads) >= set(grads)
         for name, grad in their_grads.items():

@@ -1,0 +1,97 @@
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mmprotomtl.engine import non_finite_loss_hook
+from mmprotomtl.registry import TASKS
+from mmprotomtl.tasks import DepthTask
+from mmprotomtl.testing import tiny_run
+from tests.conftest import ROOT
+
+STEPS = []
+
+
+@TASKS.register_module(force=True)
+class BreakingDepth(DepthTask):
+    """Depth whose loss is NaN in some steps."""
+
+    broken = ()
+
+    def loss(self, logits, label):
+        loss, count = super().loss(logits, label)
+        STEPS.append(len(STEPS) + 1)
+        if STEPS[-1] in self.broken:
+            loss = loss * torch.nan
+        return loss, count
+
+
+@pytest.fixture
+def runner(tmp_path, monkeypatch):
+    def build(action, broken, **settings):
+        STEPS.clear()
+        monkeypatch.setattr(BreakingDepth, 'broken', broken)
+        cfg = Config.fromfile(ROOT / 'configs/_base_/default_runtime.py')
+        tasks = dict(semseg=dict(num_classes=7), depth=dict())
+        cfg.merge_from_dict(tiny_run(tasks))
+        cfg.model.tasks.depth.type = 'BreakingDepth'
+        cfg.train_dataloader.dataset.pop('partial_labels')
+        cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
+        cfg.train_cfg.max_epochs = 1
+        for hook in cfg.custom_hooks:
+            if hook.type == 'NonFiniteLossHook':
+                hook.update(action=action, **settings)
+        cfg.work_dir = str(tmp_path)
+        cfg.experiment_name = f'{tmp_path.name}-{len(broken)}'
+        return Runner.from_cfg(cfg)
+
+    return build
+
+
+def test_stop(runner, tmp_path):
+    run = runner('stop', (3,))
+    with pytest.raises(
+        non_finite_loss_hook.NonFiniteLossError,
+        match=r'^step 3: depth.loss is NaN or infinite. Images of the step: '
+        r'\S+, \S+, \S+, \S+\. No checkpoint',
+    ):
+        run.train()
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_the_last_step_writes_no_checkpoint(runner, tmp_path):
+    with pytest.raises(non_finite_loss_hook.NonFiniteLossError, match='p 6:'):
+        runner('stop', (6,)).train()
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_skip(runner, tmp_path):
+    run = runner('skip', (2, 5))
+    before = []
+    run.register_hook(Watch(before), priority='VERY_LOW')
+    run.train()
+    moved = [not torch.equal(a, b) for a, b in zip(before, before[1:])]  # noqa: B905, RUF007
+    assert moved == [False, True, True, False, True]
+    assert (tmp_path / 'epoch_1.pth').exists()
+
+
+def test_patience(runner):
+    with pytest.raises(
+        non_finite_loss_hook.NonFiniteLossError, match='for the 3th step'
+    ):
+        runner('skip', (2, 3, 4), patience=2).train()
+
+
+def test_action_is_checked():
+    with pytest.raises(ValueError, match="'stop', 'skip'"):
+        non_finite_loss_hook.NonFiniteLossHook('ignore')
+
+
+class Watch(non_finite_loss_hook.Hook):
+    """Keeps a weight after each step."""
+
+    def __init__(self, kept):
+        self.kept = kept
+
+    def after_train_iter(self, runner, *args, **kwargs):
+        self.kept.append(runner.model.neck.prototypes.detach().clone())
