@@ -10,6 +10,7 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from mmprotomtl.engine import latest_checkpoint
 from mmprotomtl.utils.launch import prepare_cpu_launch
 
 
@@ -70,7 +71,11 @@ def main() -> None:
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.resume is not None:
         cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        cfg.load_from = (
+            latest_checkpoint(cfg.work_dir)
+            if args.resume == 'auto'
+            else args.resume
+        )
     prepare_cpu_launch(args.launcher, cfg)
     Runner.from_cfg(cfg).train()
 

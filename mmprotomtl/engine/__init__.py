@@ -1,5 +1,6 @@
 """What runs beside the model: hooks and samplers."""
 
+from .checkpoints import AtomicCheckpointHook, latest_checkpoint
 from .non_finite_loss_hook import NonFiniteLossHook
 from .output_hooks import (
     MetricsFileHook,
@@ -12,6 +13,7 @@ from .seed_hook import IterSeedHook
 from .task_check_hook import TaskCheckHook
 
 __all__ = [
+    'AtomicCheckpointHook',
     'IterSeedHook',
     'MetricsFileHook',
     'MultiTaskVisualizationHook',
@@ -20,4 +22,5 @@ __all__ = [
     'SavePredictionsHook',
     'SeededSampler',
     'TaskCheckHook',
+    'latest_checkpoint',
 ]

@@ -5,13 +5,36 @@ import os
 from pathlib import Path
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file at once: a killed run leaves the old one or none."""
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write a file at once: a killed run, or a full disk, leaves the old one
+    or none.
+
+    Raises:
+        OSError: It cannot be written; the message names the file.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f'.{path.name}.{os.getpid()}')
-    draft.write_text(text)
-    os.replace(draft, path)
+    try:
+        with draft.open('wb') as file:
+            file.write(content)
+            file.flush()
+            # The name shall not be there before the content is.
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise OSError(
+            error.errno,
+            f'{error.strerror}; {len(content) / 1e6:.1f} MB were to be '
+            'written, what was there before is untouched',
+            str(path),
+        ) from error
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file at once; see :func:`write_bytes`."""
+    write_bytes(path, text.encode())
 
 
 def write_json(path: str | Path, value: object) -> None:
