@@ -1,0 +1,69 @@
+"""The counts of the tool against a count by hand."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from mmprotomtl.models.layers import VectorQuantizer
+from mmprotomtl.models.layers.retrieval_block import Attention
+from mmprotomtl.testing import tiny_model
+from tests.conftest import ROOT
+
+TOOL = ROOT / 'tools/analysis_tools/get_flops.py'
+
+
+def by_hand(model, size):
+    """2 x multiply-adds, from the shapes that pass through each module."""
+    total = []
+
+    def convolution(module, inputs, output):
+        taps = module.weight[0].numel()
+        total.append(2 * output.numel() * taps)
+
+    def linear(module, inputs, output):
+        total.append(2 * output.numel() * module.in_features)
+
+    def attention(module, inputs, output):
+        x, memory = inputs
+        images, queries, dims = x.shape
+        # queries x keys, and weights x values, over all heads.
+        total.append(2 * 2 * images * queries * memory.shape[1] * dims)
+
+    def codebook(module, inputs, output):
+        positions = output.indices.numel()
+        total.append(2 * positions * module.num_codes * module.code_dim)
+
+    def neck(module, inputs, output):
+        tasks, images, length, width = output.extras['projected'].shape
+        slots = len(module.prototypes)
+        # Cosines with the prototypes, and A V.
+        total.append(2 * 2 * tasks * images * length * width * slots)
+
+    kinds = {nn.Conv2d: convolution, nn.Linear: linear, Attention: attention,
+             VectorQuantizer: codebook}  # fmt: skip
+    for module in model.modules():
+        if type(module) in kinds:
+            module.register_forward_hook(kinds[type(module)])
+    model.neck.register_forward_hook(neck)
+    with torch.no_grad():
+        model.eval()(torch.zeros(1, 3, *size), mode='tensor')
+    return sum(total)
+
+
+def test_against_a_count_by_hand(tool, tiny_config, tmp_path):
+    out = tmp_path / 'flops.json'
+    done = tool(TOOL, tiny_config, '--shape', 64, 96, '--json', out)
+    parts = json.loads(out.read_text())['parts']
+    model = tiny_model()
+    assert parts['total']['flops'] == by_hand(model, (64, 96))
+    weights = sum(p.numel() for p in model.parameters())
+    assert parts['total']['parameters'] == weights
+    # The parts make the whole.
+    own = sum(parts[name]['flops'] for name in ('backbone', 'neck', 'head'))
+    assert own == parts['total']['flops']
+    head = parts['head.blocks']['flops'] + parts['head.predictors']['flops']
+    assert head == pytest.approx(parts['head']['flops'])
+    assert parts['neck.reconstruction']['flops'] == 0
+    assert 'neck.quantizer' in done.stdout

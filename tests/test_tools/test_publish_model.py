@@ -1,0 +1,41 @@
+import hashlib
+
+import torch
+
+from mmprotomtl.apis import MultiTaskInferencer
+from tests.conftest import ROOT
+
+TOOL = ROOT / 'tools/misc/publish_model.py'
+
+
+def test_publish(tool, tiny_config, tmp_path):
+    tool(
+        ROOT / 'tools/train.py', tiny_config, '--work-dir', tmp_path,
+        '--cfg-options', 'train_cfg.max_epochs=1',
+    )  # fmt: skip
+    source = tmp_path / 'epoch_1.pth'
+    tool(TOOL, source, tmp_path / 'out' / 'model.pth')
+    (path,) = (tmp_path / 'out').iterdir()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    assert path.name == f'model-{digest}.pth'
+    published = torch.load(path, weights_only=True)
+    trained = torch.load(source, weights_only=False)
+    assert published.keys() == {'meta', 'state_dict'}
+    assert published['state_dict'].keys() == trained['state_dict'].keys()
+    for key, value in trained['state_dict'].items():
+        assert torch.equal(value, published['state_dict'][key])
+    mask = published['meta']['dataset_meta']['label_mask']
+    assert (
+        mask['sha256']
+        == (trained['meta']['dataset_meta']['label_mask']['sha256'])
+    )
+    assert path.stat().st_size < source.stat().st_size / 2
+    MultiTaskInferencer(str(tiny_config), str(path))
+
+
+def test_no_checkpoint(tool, tmp_path):
+    path = tmp_path / 'a.pth'
+    path.write_bytes(b'no')
+    done = tool(TOOL, path, tmp_path / 'b.pth', check=False)
+    assert done.returncode == 1
+    assert f'{path}: not a checkpoint' in done.stdout

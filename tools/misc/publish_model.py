@@ -1,0 +1,94 @@
+"""Make a checkpoint fit to be published.
+
+python tools/misc/publish_model.py CKPT OUT
+
+Keeps the weights (of the moving average, if there is one) and, of the meta
+information, what says how they came about; drops optimizer, schedulers, loop
+state. The file is named after its hash, OUT-<8 digits>.pth, and
+loads with ``torch.load(..., weights_only=True)``: it holds tensors and plain
+values alone.
+"""
+
+import argparse
+import hashlib
+import io
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import mmprotomtl
+from mmprotomtl.utils.files import write_bytes
+
+#: Of the meta information, what a user of the weights wants to know.
+META = ('epoch', 'iter', 'seed', 'dataset_meta', 'mmengine_version', 'cfg')
+
+
+def plain(value: Any) -> Any:
+    """A copy of plain Python values; what is none becomes its text."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if hasattr(value, 'tolist'):
+        return plain(value.tolist())
+    return str(value)
+
+
+def publish(checkpoint: str, out: str) -> Path:
+    """Write the file and return it.
+
+    Args:
+        checkpoint: A checkpoint of ``tools/train.py``.
+        out: Name of the file to write, with or without ``.pth``.
+
+    Raises:
+        SystemExit: The checkpoint cannot be read or holds no weights.
+    """
+    try:
+        # Written by ourselves or by whom the user trusts: its meta
+        # information may be any object of mmengine's.
+        state = torch.load(checkpoint, 'cpu', weights_only=False)
+        weights = state.get('ema_state_dict') or state['state_dict']
+    except Exception as error:
+        raise SystemExit(
+            f'{checkpoint}: not a checkpoint of tools/train.py '
+            f'({type(error).__name__}: {error})'
+        ) from error
+    prefix = 'module.'
+    weights = OrderedDict(
+        (key.removeprefix(prefix), value.contiguous().clone())
+        for key, value in weights.items()
+        if isinstance(value, torch.Tensor)
+    )
+    # The counter of a moving average is no weight of the model.
+    weights.pop('steps', None)
+    meta = {key: plain(state['meta'][key]) for key in META
+            if key in state.get('meta', {})}  # fmt: skip
+    meta['mmprotomtl'] = mmprotomtl.__version__
+    buffer = io.BytesIO()
+    torch.save(dict(meta=meta, state_dict=weights), buffer)
+    content = buffer.getvalue()
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    path = Path(f'{out.removesuffix(".pth")}-{digest}.pth')
+    write_bytes(path, content)
+    return path
+
+
+def main() -> None:
+    """Publish."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument('checkpoint', help='the checkpoint')
+    parser.add_argument('out', help='name of the file to write')
+    args = parser.parse_args()
+    path = publish(args.checkpoint, args.out)
+    print(f'{path} ({path.stat().st_size / 1e6:.1f} MB)')
+
+
+if __name__ == '__main__':
+    main()
