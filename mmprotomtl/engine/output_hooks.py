@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.dist import master_only
+from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch import Tensor
+from torch.utils.data import Dataset
 
+from mmprotomtl.evaluation.delta import Reference
 from mmprotomtl.registry import HOOKS
 from mmprotomtl.structures import MultiTaskDataSample
 from mmprotomtl.tasks import build_tasks
@@ -31,34 +34,85 @@ class MetricsFileHook(Hook):
         """Keep what the checkpoint says of its training."""
         self._meta = checkpoint.get('meta', {})
 
+    def before_val(self, runner: Runner) -> None:
+        """Check that the run may be compared with its reference."""
+        if not _references(runner.val_evaluator):
+            return
+        seed, trained_on = (
+            self._meta.get('seed'),
+            self._meta.get('dataset_meta'),
+        )
+        if isinstance(runner._train_loop, BaseLoop):
+            seed = runner.seed
+            trained_on = runner.train_dataloader.dataset.metainfo
+        dataset = runner.val_dataloader.dataset
+        report = self._facts(dataset, seed, trained_on or {})
+        _check_reference(runner.val_evaluator, report)
+
+    def before_test(self, runner: Runner) -> None:
+        """Check that the model may be compared with its reference."""
+        _check_reference(runner.test_evaluator, self._tested(runner))
+
+    def _tested(self, runner: Runner) -> dict:
+        return self._facts(
+            runner.test_dataloader.dataset,
+            self._meta.get('seed'),
+            self._meta.get('dataset_meta') or {},
+        )
+
+    @staticmethod
+    def _facts(dataset: Dataset, seed: int | None, trained_on: dict) -> dict:
+        """What a result depends on besides the method."""
+        return dict(
+            seed=seed,
+            label_mask=trained_on.get('label_mask'),
+            test_data=dict(
+                type=type(dataset).__name__,
+                root=getattr(dataset, 'data_root', None),
+                split=getattr(dataset, 'split', None),
+                images=len(dataset),
+            ),
+        )
+
     @master_only
     def after_test_epoch(
         self, runner: Runner, metrics: dict[str, float] | None = None
     ) -> None:
         """Write."""
-        dataset = runner.test_dataloader.dataset
-        trained_on = self._meta.get('dataset_meta') or {}
+        # Which metric stands for a task, and whether higher is better.
+        info = runner.test_dataloader.dataset.metainfo
+        standing = {
+            name: dict(metric=task.metric, higher=task.higher_is_better)
+            for name, task in build_tasks(info['tasks']).items()
+        }
+        references = _references(runner.test_evaluator)
         out_file = self.out_file or Path(runner.work_dir, 'metrics.json')
         write_json(
             out_file,
             dict(
                 metrics=metrics,
+                tasks=standing,
+                reference=[f for r in references for f in r.files] or None,
                 config=runner.cfg.filename,
                 checkpoint=runner.cfg.get('load_from'),
                 epoch=self._meta.get('epoch'),
                 iter=self._meta.get('iter'),
-                seed=self._meta.get('seed'),
-                label_mask=trained_on.get('label_mask'),
-                test_data=dict(
-                    type=type(dataset).__name__,
-                    root=getattr(dataset, 'data_root', None),
-                    split=getattr(dataset, 'split', None),
-                    images=len(dataset),
-                ),
+                **self._tested(runner),
                 mmprotomtl=__version__,
             ),
         )
         runner.logger.info(f'metrics written to {out_file}')
+
+
+def _references(evaluator: Evaluator) -> list[Reference]:
+    """The references of the metrics that have one."""
+    found = [getattr(m, 'reference', None) for m in evaluator.metrics]
+    return [reference for reference in found if reference is not None]
+
+
+def _check_reference(evaluator: Evaluator, report: dict) -> None:
+    for reference in _references(evaluator):
+        reference.check(report)
 
 
 class _SampleHook(Hook):

@@ -13,6 +13,8 @@ from torch import Tensor
 from mmprotomtl.registry import MEASURES, METRICS
 from mmprotomtl.tasks import Task, build_tasks
 
+from .delta import Reference, ReferenceFiles
+
 
 @METRICS.register_module()
 class MultiTaskMetric(BaseMetric):
@@ -26,14 +28,24 @@ class MultiTaskMetric(BaseMetric):
 
     Args:
         tasks: As in a config's ``tasks``; None: those of the data set.
+        reference: ``metrics.json`` of single-task runs (one file, a list, or
+            task -> file): the scores get ``delta_m``, the mean relative
+            change in percent. :class:`MetricsFileHook` checks that test data,
+            label mask and seed are the same.
         **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
     """
 
     default_prefix = ''
 
-    def __init__(self, tasks: dict | None = None, **kwargs) -> None:
+    def __init__(
+        self,
+        tasks: dict | None = None,
+        reference: ReferenceFiles | None = None,
+        **kwargs,
+    ) -> None:
         super().__init__(**kwargs)
         self._tasks = None if tasks is None else build_tasks(tasks)
+        self.reference = None if reference is None else Reference(reference)
         self._reset()
 
     def _reset(self) -> None:
@@ -126,6 +138,8 @@ class MultiTaskMetric(BaseMetric):
                 values = MEASURES.build(cfg).compute(np.sum(sums, axis=0))
                 for metric, value in values.items():
                     scores[f'{name}/{metric}'] = float(value)
+        if self.reference is not None:
+            scores['delta_m'] = self.reference.delta_m(scores, self.tasks)
         return scores
 
 
@@ -134,7 +148,7 @@ def _table(scores: dict[str, float]) -> str:
     table = PrettyTable(['task', 'scores'], align='l')
     rows: dict[str, list[str]] = {}
     for key, value in scores.items():
-        task, metric = key.rsplit('/', 1)
+        task, _, metric = key.rpartition('/')
         rows.setdefault(task, []).append(f'{metric} {value:.4g}')
     for task, cells in rows.items():
         table.add_row([task, '   '.join(cells)])

@@ -1,0 +1,90 @@
+"""What metrics.json says, and delta_m against such files."""
+
+import json
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mmprotomtl.testing import PLAIN, TASKS, tiny_cfg
+
+KEPT = {name: TASKS[name] for name in ('semseg', 'depth')}
+
+
+@pytest.fixture(scope='module')
+def runner(tiny_config, tmp_path_factory):
+    place = tmp_path_factory.mktemp('runs')
+
+    def build(name, **options):
+        cfg = Config.fromfile(tiny_config)
+        cfg.work_dir = str(place / name)
+        cfg.model = tiny_cfg(KEPT, **PLAIN)
+        for loader in (cfg.train_dataloader, cfg.test_dataloader):
+            loader.dataset.tasks = KEPT
+            loader.num_workers = 0
+            loader.persistent_workers = False
+        cfg.train_dataloader.dataset.num_scenes = 8
+        cfg.train_cfg.max_epochs = 1
+        cfg.merge_from_dict(options)
+        return Runner.from_cfg(cfg)
+
+    return build
+
+
+def score(run):
+    metrics = run.test()
+    report = json.loads(Path(run.work_dir, 'metrics.json').read_text())
+    assert report['metrics'].keys() == metrics.keys()
+    return report
+
+
+@pytest.fixture(scope='module')
+def checkpoint(runner):
+    run = runner('train')
+    run.train()
+    return f'{run.work_dir}/epoch_1.pth'
+
+
+@pytest.fixture(scope='module')
+def first(runner, checkpoint):
+    return score(runner('first', load_from=checkpoint))
+
+
+def test_delta_m(runner, checkpoint, first, tmp_path):
+    assert 'delta_m' not in first['metrics']
+    assert first['tasks']['depth'] == dict(metric='RMSE', higher=False)
+    semseg, depth = tmp_path / 'semseg.json', tmp_path / 'depth.json'
+    scores = first['metrics']
+    better = {'semseg/mIoU': scores['semseg/mIoU'] / 1.25}
+    semseg.write_text(json.dumps({**first, 'metrics': better}))
+    worse = {'depth/RMSE': scores['depth/RMSE'] / 2}
+    depth.write_text(json.dumps({**first, 'metrics': worse}))
+
+    def against(*files, **options):
+        files = [str(file) for file in files]
+        options['test_evaluator.reference'] = files
+        return score(runner('second', load_from=checkpoint, **options))
+
+    report = against(semseg, depth)
+    assert report['reference'] == [str(semseg), str(depth)]
+    # A quarter more of what should be high, twice what should be low.
+    assert report['metrics']['delta_m'] == pytest.approx((25 - 100) / 2)
+    with pytest.raises(ValueError, match='0 of .* have a value of depth/RMSE'):
+        against(semseg)
+    with pytest.raises(ValueError, match=r'its test_data\.images is 6.* is 4'):
+        against(semseg, depth, **{'test_dataloader.dataset.num_scenes': 4})
+    for key, value, told in (
+        ('seed', 7, 'its seed is 7, that of this run is 0'),
+        (
+            'label_mask',
+            dict(first['label_mask'], sha256='f00'),
+            r"its label_mask\.sha256 is 'f00', that",
+        ),
+    ):
+        depth.write_text(json.dumps({**first, key: value, 'metrics': worse}))
+        with pytest.raises(ValueError, match=f'depth.json is no .*{told}'):
+            against(semseg, depth)
+    depth.write_text('{')
+    with pytest.raises(ValueError, match='depth.json: not JSON'):
+        against(semseg, depth)

@@ -1,0 +1,131 @@
+"""The table over runs, and delta_m from the command line."""
+
+import csv
+import io
+import json
+import runpy
+import sys
+
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+
+COMPARE = ROOT / 'tools/analysis_tools/compare.py'
+TASKS = dict(
+    semseg=dict(metric='mIoU', higher=True),
+    depth=dict(metric='RMSE', higher=False),
+)
+
+
+def report(config, seed, semseg=None, depth=None, **kwargs):
+    metrics = {
+        'semseg/mIoU': semseg,
+        'semseg/pixAcc': 1.0,
+        'depth/RMSE': depth,
+    }
+    tasks = {
+        name: task
+        for name, task in TASKS.items()
+        if metrics[f'{name}/{task["metric"]}'] is not None
+    }
+    return dict(
+        dict(
+            metrics=metrics,
+            tasks=tasks,
+            config=f'configs/x/{config}.py',
+            epoch=20,
+            seed=seed,
+            label_mask=dict(protocol='one-label', sha256='abcdef0123456789'),
+            test_data=dict(type='Scenes', split='test', images=7),
+            selection=dict(checkpoint='last'),
+        ),
+        **kwargs,
+    )
+
+
+@pytest.fixture
+def compare(monkeypatch, capsys):
+    def run(*args):
+        monkeypatch.setattr(sys, 'argv', [str(a) for a in (COMPARE, *args)])
+        runpy.run_path(str(COMPARE), run_name='__main__')
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def write(tmp_path):
+    def run(name, *args, **kwargs):
+        folder = tmp_path / name
+        folder.mkdir()
+        file = folder / 'metrics.json'
+        file.write_text(json.dumps(report(*args, **kwargs)))
+        return file
+
+    return run
+
+
+@pytest.fixture
+def runs(write):
+    return [
+        write('a0', 'ours', 0, 40.0, 0.5).parent,
+        write('a1', 'ours', 1, 44.0, 0.7),
+        write('b0', 'base', 0, 41.0, 0.4),
+        write('b1', 'base', 1, 41.0, 0.5),
+    ]
+
+
+@pytest.fixture
+def reference(write):
+    return [
+        write('s0', 'stl-s', 0, semseg=50.0),
+        write('s1', 'stl-s', 1, semseg=40.0),
+        write('d0', 'stl-d', 0, depth=0.4),
+        write('d1', 'stl-d', 1, depth=0.5),
+    ]
+
+
+def test_mean_spread_and_delta(compare, runs, reference):
+    text = compare(*runs, '--reference', *reference, '--format', 'csv')
+    ours, base = csv.DictReader(io.StringIO(text))
+    assert (ours['method'], ours['seeds']) == ('ours', '2')
+    assert ours['mask'] == 'abcdef01'
+    assert ours['checkpoint'] == 'last'
+    assert float(ours['semseg/mIoU']) == 42
+    assert float(ours['semseg/mIoU std']) == pytest.approx(np.sqrt(8))
+    # Seed 0: -20 % and -25 %; seed 1: +10 % and -40 %.
+    assert float(ours['delta_m']) == pytest.approx((-22.5 - 15) / 2)
+    # Seed 0: -18 % and 0; seed 1: +2.5 % and 0.
+    assert float(base['delta_m']) == pytest.approx((-9 + 1.25) / 2)
+    assert 'semseg/pixAcc' not in ours
+
+
+def test_the_best_is_bold(compare, runs, tmp_path):
+    compare(*runs, '--out', tmp_path / 'table.md')
+    text = (tmp_path / 'table.md').read_text()
+    ours, base = text.splitlines()[2:]
+    assert '**42.00 ± 2.83**' in ours
+    assert '| 0.6000 ± 0.1414 |' in ours
+    assert '**0.4500 ± 0.0707**' in base
+    assert 'delta_m' not in text
+    text = compare(*runs, '--format', 'latex')
+    assert r'$\mathbf{42.00 \pm 2.83}$' in text
+
+
+def test_what_does_not_belong_together_is_refused(compare, runs, write):
+    def refused(*args):
+        with pytest.raises(SystemExit) as stopped:
+            compare(*args)
+        return stopped.value.code
+
+    other = write('c', 'ours', 3, 1.0, test_data=dict(split='val', images=7))
+    assert 'test_data.' in refused(*runs, other)
+    assert 'give each run once' in refused(*runs, write('e', 'base', 1, 9.0))
+    wrong = write(
+        'f', 'stl', 0, 9.0, 1.0, label_mask=dict(protocol='x', sha256='77')
+    )
+    text = refused(runs[0], '--reference', wrong)
+    assert str(wrong) in text
+    assert "label_mask.sha256 is '77'" in text
+    assert 'no such file' in refused('nothing.json')
