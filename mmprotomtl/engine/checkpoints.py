@@ -52,4 +52,4 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
         return named
     found = [*work_dir.glob('epoch_*.pth'), *work_dir.glob('iter_*.pth')]
     newest = max(found, key=lambda path: path.stat().st_mtime, default=None)
-    return newest and str(newest)
+    return None if newest is None else str(newest)
