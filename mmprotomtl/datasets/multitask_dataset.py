@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 from mmprotomtl.engine.samplers import sample_seed
 from mmprotomtl.registry import TRANSFORMS
 from mmprotomtl.tasks import Task, build_tasks
+from mmprotomtl.utils.errors import choose
 
 from .transforms.partial_annotation import PartialAnnotation
 
@@ -35,6 +36,10 @@ class MultiTaskDataset(BaseDataset):
         split: The part of the data set.
         filter_cfg: ``dict(drop_unlabelled=True)`` leaves out images to which
             the label mask leaves no label of ``tasks``.
+        holdout: ``dict(fraction=.1, seed=0, part='train')``: keep only this
+            part of the split. ``part='val'`` is ``fraction`` of its images,
+            drawn with ``seed``; ``part='train'`` is all others. A label mask
+            still speaks of all images of the split.
         **kwargs: See :class:`mmengine.dataset.BaseDataset`.
     """
 
@@ -42,6 +47,9 @@ class MultiTaskDataset(BaseDataset):
     _fully_initialized: bool
     #: Names of the parts.
     SPLITS: ClassVar[Sequence[str]] = ('train', 'val')
+    #: Those that published tables are scored on; no checkpoint is chosen on
+    #: them. Most data sets of the field call theirs `val`.
+    TEST_SPLITS: ClassVar[Sequence[str]] = ('val', 'test')
 
     def __init__(
         self,
@@ -49,6 +57,7 @@ class MultiTaskDataset(BaseDataset):
         partial_labels: dict | None = None,
         split: str = 'train',
         pipeline: Sequence = (),
+        holdout: dict | None = None,
         **kwargs,
     ) -> None:
         if split not in self.SPLITS:
@@ -57,6 +66,7 @@ class MultiTaskDataset(BaseDataset):
                 f'choose one of {list(self.SPLITS)}'
             )
         self.split = split
+        self.holdout = None if holdout is None else _check_holdout(**holdout)
         self._task_args = self._fill_in(tasks)
         self.tasks: dict[str, Task] = build_tasks(self._task_args)
         pipeline = list(pipeline)
@@ -103,6 +113,8 @@ class MultiTaskDataset(BaseDataset):
         info = super().metainfo
         info['tasks'] = {n: dict(args) for n, args in self._task_args.items()}
         info['split'] = self.split
+        if self.holdout is not None:
+            info['holdout'] = dict(self.holdout)
         masks = [t.mask.summary() for t in self._label_maskers() if t.mask]
         if masks:
             info['label_mask'] = masks[-1]
@@ -130,6 +142,7 @@ class MultiTaskDataset(BaseDataset):
         for info in samples:
             files = info['labels']
             info['labels'] = {n: files[n] for n in self.tasks if n in files}
+        kept_ids = _carve([i['sample_id'] for i in samples], self.holdout)
         for step in self._label_maskers():
             step.bind(self, [info['sample_id'] for info in samples])
             if self.filter_cfg and self.filter_cfg.get('drop_unlabelled'):
@@ -140,7 +153,7 @@ class MultiTaskDataset(BaseDataset):
                     logger='current',
                 )
                 samples = kept
-        self.data_list = samples
+        self.data_list = [i for i in samples if i['sample_id'] in kept_ids]
         if self._indices is not None:
             self.data_list = self._get_unserialized_subset(self._indices)
         if not self.data_list:
@@ -170,3 +183,30 @@ class MultiTaskDataset(BaseDataset):
             random.seed(seed)
             np.random.seed(seed)
         return super().prepare_data(idx)
+
+
+def _check_holdout(
+    fraction: float = 0.1, seed: int = 0, part: str = 'train'
+) -> dict:
+    """The settings of ``holdout``, complete.
+
+    Raises:
+        ValueError: One of them is not allowed.
+    """
+    choose('holdout.part', part, ('train', 'val'))
+    if not 0 < fraction < 1:
+        raise ValueError(
+            f'holdout.fraction={fraction!r} is not allowed: choose a share '
+            'between 0 and 1'
+        )
+    return dict(fraction=fraction, seed=seed, part=part)
+
+
+def _carve(samples: Sequence[str], holdout: dict | None) -> set[str]:
+    """The ids of the part that ``holdout`` names."""
+    if holdout is None:
+        return set(samples)
+    number = max(round(len(samples) * holdout['fraction']), 1)
+    order = np.random.default_rng(holdout['seed']).permutation(len(samples))
+    chosen = {samples[place] for place in order[:number]}
+    return chosen if holdout['part'] == 'val' else set(samples) - chosen

@@ -67,6 +67,7 @@ class SyntheticScenesDataset(MultiTaskDataset):
         )
     )
     SPLITS: ClassVar[tuple] = ('train', 'val', 'test')
+    TEST_SPLITS: ClassVar[tuple] = ('test',)
     #: Which image of a frame is a task's label.
     IMAGES: ClassVar[dict] = dict(
         semseg='kind',

@@ -10,10 +10,12 @@ from .output_hooks import (
 from .prototype_log_hook import PrototypeLogHook
 from .samplers import SeededSampler
 from .seed_hook import IterSeedHook
+from .selection_hook import CheckpointSelectionHook
 from .task_check_hook import TaskCheckHook
 
 __all__ = [
     'AtomicCheckpointHook',
+    'CheckpointSelectionHook',
     'IterSeedHook',
     'MetricsFileHook',
     'MultiTaskVisualizationHook',

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.dist import master_only
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from mmprotomtl.evaluation.delta import Reference
 from mmprotomtl.registry import HOOKS
@@ -61,7 +61,7 @@ class MetricsFileHook(Hook):
         )
 
     @staticmethod
-    def _facts(dataset: Dataset, seed: int | None, trained_on: dict) -> dict:
+    def _facts(dataset: Any, seed: int | None, trained_on: dict) -> dict:
         """What a result depends on besides the method."""
         return dict(
             seed=seed,
@@ -70,6 +70,7 @@ class MetricsFileHook(Hook):
                 type=type(dataset).__name__,
                 root=getattr(dataset, 'data_root', None),
                 split=getattr(dataset, 'split', None),
+                holdout=getattr(dataset, 'holdout', None),
                 images=len(dataset),
             ),
         )
@@ -85,6 +86,7 @@ class MetricsFileHook(Hook):
             name: dict(metric=task.metric, higher=task.higher_is_better)
             for name, task in build_tasks(info['tasks']).items()
         }
+        selection = self._selection(runner)
         references = _references(runner.test_evaluator)
         out_file = self.out_file or Path(runner.work_dir, 'metrics.json')
         write_json(
@@ -97,11 +99,35 @@ class MetricsFileHook(Hook):
                 checkpoint=runner.cfg.get('load_from'),
                 epoch=self._meta.get('epoch'),
                 iter=self._meta.get('iter'),
+                selection=selection,
+                selected_on=selection.get('on'),
                 **self._tested(runner),
                 mmprotomtl=__version__,
             ),
         )
         runner.logger.info(f'metrics written to {out_file}')
+        if selection.get('on') == 'test':
+            runner.logger.warning(
+                'selected_on: test. This checkpoint was chosen on test data '
+                f'by {selection["metric"]!r}; its scores are not those of '
+                'unseen data'
+            )
+
+    def _selection(self, runner: Runner) -> dict:
+        """Which of its run's checkpoints it is, and on what it was chosen."""
+        name = Path(str(runner.cfg.get('load_from'))).name
+        chosen = self._meta.get('selection')
+        if name.startswith('best_'):
+            chosen = chosen or dict(metric=None, on='unknown')
+            return dict(chosen, checkpoint='best')
+        train_cfg = runner.cfg.get('train_cfg') or {}
+        for unit in ('epoch', 'iter'):
+            last, at = train_cfg.get(f'max_{unit}s'), self._meta.get(unit)
+            if last is not None and at is not None:
+                return dict(
+                    checkpoint='last' if at == last else f'{unit} {at}'
+                )
+        return {}
 
 
 def _references(evaluator: Evaluator) -> list[Reference]:

@@ -47,13 +47,16 @@ def facts(report: Mapping) -> dict:
     data = report.get('test_data') or {}
     mask = report.get('label_mask')
     # Every label is every label, over however many tasks it was written down.
-    full = mask is None or mask['protocol'] == 'full'
+    if mask is None or mask['protocol'] == 'full':
+        labels = 'full'
+    else:
+        labels = mask['sha256']
     return {
         'test_data.type': data.get('type'),
         'test_data.split': data.get('split'),
         'test_data.holdout': data.get('holdout'),
         'test_data.images': data.get('images'),
-        'label_mask.sha256': 'full' if full else mask['sha256'],
+        'label_mask.sha256': labels,
         'seed': report.get('seed'),
     }
 

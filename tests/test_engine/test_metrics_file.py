@@ -51,6 +51,43 @@ def first(runner, checkpoint):
     return score(runner('first', load_from=checkpoint))
 
 
+def test_a_choice_on_test_data_has_to_be_asked_for(runner):
+    def run(name, **options):
+        cfg = runner(name).cfg
+        cfg.val_dataloader = cfg.test_dataloader
+        cfg.val_evaluator, cfg.val_cfg = cfg.test_evaluator, dict()
+        cfg.default_hooks.checkpoint.save_best = 'semseg/mIoU'
+        cfg.merge_from_dict(options)
+        return Runner.from_cfg(cfg)
+
+    split = 'val_dataloader.dataset.split'
+    with pytest.raises(ValueError, match="split='test' is an official test"):
+        run('refused').train()
+    for name, on, options in (
+        ('val', 'val', {split: 'val'}),
+        ('test', 'test', {'default_hooks.selection.allow_test_selection': 1}),
+        (
+            'holdout',
+            'val',
+            {
+                split: 'train',
+                'val_dataloader.dataset.holdout': dict(part='val'),
+            },
+        ),
+    ):
+        train = run(name, **options)
+        train.train()
+        (log,) = Path(train.work_dir).glob('*/*.log')
+        assert ('selected_on: test' in log.read_text()) == (on == 'test')
+        (best,) = Path(train.work_dir).glob('best_*.pth')
+        report = score(runner(f'{name} tested', load_from=str(best)))
+        assert report['selected_on'] == on
+        assert report['selection']['checkpoint'] == 'best'
+        assert report['selection']['metric'] == 'semseg/mIoU'
+    last = score(runner('last', load_from=f'{train.work_dir}/epoch_1.pth'))
+    assert last['selection'] == dict(checkpoint='last')
+
+
 def test_delta_m(runner, checkpoint, first, tmp_path):
     assert 'delta_m' not in first['metrics']
     assert first['tasks']['depth'] == dict(metric='RMSE', higher=False)
