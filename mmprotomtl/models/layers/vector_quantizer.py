@@ -152,11 +152,18 @@ class VectorQuantizer(BaseModule):
         self._steps = None
         super()._load_from_state_dict(*args, **kwargs)
 
+    def _count(self, indices: Tensor) -> Tensor:
+        """How often each code is chosen; unlike ``bincount``, this does not
+        wait for a GPU.
+        """
+        ones = torch.ones_like(indices, dtype=torch.float32)
+        count = ones.new_zeros(self.num_codes)
+        return count.index_add_(0, indices, ones)
+
     @torch.no_grad()
     def _follow(self, rows: Tensor, indices: Tensor, step: int) -> None:
         """Update counts, moving averages and dead codes."""
-        count = torch.bincount(indices, minlength=self.num_codes)
-        count = sum_over_ranks(count.to(rows.dtype))
+        count = sum_over_ranks(self._count(indices))
         self.chosen += count
         self.code_count.lerp_(count, 1 - self.decay)
         if self.update == 'ema':
@@ -199,9 +206,8 @@ class VectorQuantizer(BaseModule):
         for _ in range(self.kmeans_steps):
             indices = self.nearest(rows, codes)
             total = torch.zeros_like(codes).index_add_(0, indices, rows)
-            count = torch.bincount(indices, minlength=self.num_codes)
             total = sum_over_ranks(total)
-            count = sum_over_ranks(count.to(rows.dtype))[:, None]
+            count = sum_over_ranks(self._count(indices))[:, None]
             codes = torch.where(count > 0, total / count.clamp(min=1), codes)
         self.codes.copy_(codes)
         if self.update == 'ema':
