@@ -1,6 +1,8 @@
 """Reading images and labels from disk, with errors that name the file."""
 
+import errno
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -33,21 +35,62 @@ class DataFile(NamedTuple):
         except FileNotFoundError:
             raise DataFileError(self.path, 'no such file') from None
         except Exception as error:
+            problem = f' ({type(error).__name__}: {error})'
+            if isinstance(error, OSError) and error.errno == errno.ELOOP:
+                problem = ': a symbolic link that leads back to itself'
+            elif Path(self.path).is_file() and _size(self.path) == 0:
+                problem = ': 0 bytes'
             # Decoders raise nearly anything on a damaged file; whatever it is
             # becomes an error that says which file.
             raise DataFileError(
-                self.path, f'cannot be read ({type(error).__name__}: {error})'
+                self.path, f'cannot be read{problem}'
             ) from error
 
 
+def _size(path: str) -> int:
+    return Path(path).stat().st_size
+
+
 def read_npy(path: str) -> np.ndarray:
-    """A ``.npy`` array; pickled objects are refused."""
-    return np.load(path, allow_pickle=False)
+    """A ``.npy`` array; pickled objects are refused.
+
+    Raises:
+        DataFileError: The file has not the size that its header says. Nothing
+            is allocated before that is known.
+    """
+    array = np.load(path, mmap_mode='r', allow_pickle=False)
+    if not isinstance(array, np.memmap):
+        raise DataFileError(path, 'no .npy file, but an archive of several')
+    size = _size(path)
+    if array.offset + array.nbytes != size:
+        raise DataFileError(
+            path,
+            f'{size} bytes, but its header says {array.offset} + '
+            f'{array.nbytes} ({array.dtype}, {array.shape}): it is damaged',
+        )
+    return np.array(array)
+
+
+#: Pictures of more pixels are refused before they are unpacked; the largest
+#: of the field have 2 million.
+MAX_PIXELS = 100_000_000
+
+
+def _open(path: str) -> Image.Image:
+    picture = Image.open(path)
+    if picture.width * picture.height > MAX_PIXELS:
+        picture.close()
+        raise DataFileError(
+            path,
+            f'{picture.width} x {picture.height} pixels; more than '
+            f'{MAX_PIXELS} are not read',
+        )
+    return picture
 
 
 def read_picture(path: str) -> np.ndarray:
     """A picture of one channel (``H x W``, stored values) or RGB colours."""
-    with Image.open(path) as picture:
+    with _open(path) as picture:
         picture.load()
         if picture.mode == 'RGBA':
             picture = picture.convert('RGB')
@@ -56,5 +99,5 @@ def read_picture(path: str) -> np.ndarray:
 
 def read_rgb(path: str) -> np.ndarray:
     """A photograph, ``H x W x 3`` uint8, in RGB order."""
-    with Image.open(path) as picture:
+    with _open(path) as picture:
         return np.asarray(picture.convert('RGB'))

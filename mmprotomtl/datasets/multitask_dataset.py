@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from mmprotomtl.engine.samplers import sample_seed
 from mmprotomtl.registry import TRANSFORMS
 from mmprotomtl.tasks import Task, build_tasks
-from mmprotomtl.utils.errors import choose
+from mmprotomtl.utils.errors import DataFileError, choose
 
 from .transforms.partial_annotation import PartialAnnotation
 
@@ -50,6 +50,10 @@ class MultiTaskDataset(BaseDataset):
     #: Those that published tables are scored on; no checkpoint is chosen on
     #: them. Most data sets of the field call theirs `val`.
     TEST_SPLITS: ClassVar[Sequence[str]] = ('val', 'test')
+    #: Part -> how many images its authors published, where that is known.
+    PUBLISHED: ClassVar[Mapping[str, int]] = {}
+    #: Where the errors of :meth:`refuse` go; None: they are raised.
+    problems: list[DataFileError] | None = None
 
     def __init__(
         self,
@@ -126,6 +130,17 @@ class MultiTaskDataset(BaseDataset):
             for step in self.pipeline.transforms
             if isinstance(step, PartialAnnotation)
         ]
+
+    def refuse(self, path: str, problem: str) -> None:
+        """Say what is wrong with a file, where reading the list can go on.
+
+        Raises:
+            DataFileError: Unless a check of the data collects the errors.
+        """
+        error = DataFileError(path, problem)
+        if self.problems is None:
+            raise error
+        self.problems.append(error)
 
     def applicable(self, sample_id: str, task: str) -> bool:
         """Whether an image can have labels of a task at all (body parts need

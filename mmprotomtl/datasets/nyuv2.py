@@ -32,6 +32,8 @@ CLASSES = (
 def read_classes(path: str, unlabelled: int = -1) -> np.ndarray:
     """Classes stored as numbers, ``unlabelled`` becoming 255."""
     label = read_npy(path)
+    if label.dtype.kind in 'iu':
+        label = label.astype(np.int64)  # 255 is no int8
     return np.where(label == unlabelled, 255, label)
 
 
@@ -53,6 +55,7 @@ class NYUv2Dataset(MultiTaskDataset):
             normals=dict(loss_weight=1.0),
         )
     )
+    PUBLISHED: ClassVar[dict] = dict(train=795, val=654)
     FOLDERS: ClassVar[dict] = dict(
         semseg=('label', read_classes),
         depth=('depth', read_npy),
@@ -80,12 +83,12 @@ class NYUv2Dataset(MultiTaskDataset):
             int(n[:-4]) for n in names if re.match(r'\d+\.npy$', n)
         )
         if numbers != list(range(len(numbers))):
-            gap = next(i for i, n in enumerate(numbers) if i != n)
-            raise DataFileError(
-                str(images / f'{gap}.npy'),
-                f'missing, though there are numbers up to {numbers[-1]}: '
-                'label masks count the images from 0 without gaps',
-            )
+            for gap in sorted(set(range(numbers[-1])).difference(numbers)):
+                self.refuse(
+                    str(images / f'{gap}.npy'),
+                    f'missing, though there are numbers up to {numbers[-1]}: '
+                    'label masks count the images from 0 without gaps',
+                )
         return [
             dict(
                 sample_id=str(i),

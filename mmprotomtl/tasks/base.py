@@ -1,6 +1,6 @@
 """What a dense-prediction task is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import cv2
@@ -102,6 +102,12 @@ class Task:
         Raises:
             DataFileError: Shape or values cannot be those of this task.
         """
+        if label.dtype.kind not in 'biuf':
+            raise DataFileError(
+                path,
+                f'values of type {label.dtype}; a label of task '
+                f'{self.name!r} is made of numbers',
+            )
         if label.ndim == 3 and label.shape[2] == 1:
             label = label[..., 0]
         expected = 2 if self.label_channels == 1 else 3
@@ -112,7 +118,11 @@ class Task:
                 f'shape {label.shape}; a label of task {self.name!r} is '
                 f'H x W x {self.label_channels}',
             )
-        return self.check_values(label, path)
+        if not label.size:
+            raise DataFileError(path, f'an empty array, {label.shape}')
+        # What a cast to a smaller type can't hold is judged, not warned of.
+        with np.errstate(invalid='ignore', over='ignore'):
+            return self.check_values(label, path)
 
     def check_values(self, label: np.ndarray, path: str) -> np.ndarray:
         """The part of :meth:`check_label` that is about values."""
@@ -162,6 +172,35 @@ class Task:
             Bool, ``N x H x W``.
         """
         return label[:, 0] != self.invalid
+
+    # -- checking a data set ---------------------------------------------
+
+    def describe(self, label: np.ndarray, raw: np.ndarray) -> dict:
+        """Statistics of one label, for :meth:`summarise`.
+
+        Args:
+            label: The canonical label.
+            raw: The array that it was made of by :meth:`check_label`.
+        """
+        del raw
+        batch = torch.from_numpy(np.ascontiguousarray(label))
+        batch = batch.reshape(*label.shape[:2], -1).permute(2, 0, 1)[None]
+        valid = self.valid(batch)
+        return dict(valid=int(valid.sum()), pixels=valid.numel())
+
+    def summarise(self, described: Sequence[dict]) -> dict:
+        """Statistics of a data set's labels, plain values only.
+
+        Args:
+            described: What :meth:`describe` said of each, at least one.
+        """
+        pixels = sum(item['pixels'] for item in described)
+        valid = sum(item['valid'] for item in described)
+        return dict(valid=valid / pixels)
+
+    def plausible(self, summary: dict) -> list[str]:
+        """What in a summary makes one doubt the data; empty: nothing."""
+        return [] if summary['valid'] else ['no pixel of any label is valid']
 
     # -- learning --------------------------------------------------------
 

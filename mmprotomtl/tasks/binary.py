@@ -1,5 +1,8 @@
 """What saliency and edges share: a yes or no for every pixel."""
 
+from collections.abc import Sequence
+from typing import ClassVar
+
 import numpy as np
 
 from mmprotomtl.utils.errors import DataFileError
@@ -12,6 +15,9 @@ class BinaryTask(Task):
     the probability of 1, ``1 x H x W``.
     """
 
+    #: Share of the valid pixels that can be 1 in a whole data set.
+    plausible_share: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
     def check_values(self, label: np.ndarray, path: str) -> np.ndarray:
         """Refuse what is not 0, 1 or 255."""
         if not np.isin(label, (0, 1, self.invalid)).all():
@@ -23,6 +29,28 @@ class BinaryTask(Task):
                 f'1 and {self.invalid} (unlabelled)',
             )
         return label.astype(np.uint8)
+
+    def describe(self, label: np.ndarray, raw: np.ndarray) -> dict:
+        """Add the number of ones."""
+        ones = int((label == 1).sum())
+        return dict(super().describe(label, raw), ones=ones)
+
+    def summarise(self, described: Sequence[dict]) -> dict:
+        """Add the share of the valid pixels that are 1."""
+        ones = sum(item['ones'] for item in described)
+        valid = sum(item['valid'] for item in described)
+        return dict(super().summarise(described), share=ones / max(valid, 1))
+
+    def plausible(self, summary: dict) -> list[str]:
+        """Ones are neither nowhere nor everywhere."""
+        doubts = super().plausible(summary)
+        low, high = self.plausible_share
+        if summary['valid'] and not low < summary['share'] < high:
+            doubts.append(
+                f'{summary["share"]:.2%} of the pixels are 1; plausible are '
+                f'{low:.2%} .. {high:.2%}'
+            )
+        return doubts
 
     def save(self, value: np.ndarray, stem: str) -> str:
         """A PNG of the probability, 0 .. 255."""

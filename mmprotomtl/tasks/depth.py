@@ -1,6 +1,6 @@
 """Depth."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import cv2
@@ -35,6 +35,10 @@ class DepthTask(Task):
         'relErr': False,
     }
     default_metric: ClassVar[str] = 'RMSE'
+    #: Unit -> medians that a data set's images can have.
+    PLAUSIBLE: ClassVar[Mapping[str, tuple[float, float]]] = {
+        'metres': (0.3, 30.0)
+    }
 
     def __init__(
         self,
@@ -57,6 +61,40 @@ class DepthTask(Task):
         label = label.astype(np.float32)
         known = np.isfinite(label) & (label > 0)
         return np.where(known, label, np.float32(self.invalid))
+
+    def describe(self, label: np.ndarray, raw: np.ndarray) -> dict:
+        """Add median, least and largest of the known values."""
+        known = label[label != self.invalid]
+        some = dict(
+            median=float(np.median(known)),
+            least=float(known.min()),
+            largest=float(known.max()),
+        ) if known.size else {}  # fmt: skip
+        return {**super().describe(label, raw), **some}
+
+    def summarise(self, described: Sequence[dict]) -> dict:
+        """Add the median of the images' medians, least and largest value."""
+        summary = dict(super().summarise(described), unit=self.unit)
+        known = [item for item in described if 'median' in item]
+        if known:
+            median = float(np.median([item['median'] for item in known]))
+            summary['median'] = median
+            summary['least'] = min(item['least'] for item in known)
+            summary['largest'] = max(item['largest'] for item in known)
+        return summary
+
+    def plausible(self, summary: dict) -> list[str]:
+        """Metres look like metres, not like millimetres or shares."""
+        doubts = super().plausible(summary)
+        bounds = self.PLAUSIBLE.get(self.unit)
+        if bounds and 'median' in summary:
+            low, high = bounds
+            if not low <= summary['median'] <= high:
+                doubts.append(
+                    f'the median is {summary["median"]:.4g} {self.unit}; '
+                    f'plausible are {low} .. {high}: is it another unit?'
+                )
+        return doubts
 
     def value_map(
         self, flip: str | None = None, angle: float = 0.0, scale: float = 1.0

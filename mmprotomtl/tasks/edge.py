@@ -29,6 +29,7 @@ class EdgeTask(BinaryTask):
     default_weight: ClassVar[float] = 50.0
     metrics: ClassVar[Mapping[str, bool]] = {'odsF': True}
     default_metric: ClassVar[str] = 'odsF'
+    plausible_share: ClassVar[tuple[float, float]] = (0.0005, 0.4)
 
     def __init__(
         self,

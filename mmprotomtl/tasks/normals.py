@@ -1,6 +1,6 @@
 """Surface normals."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import cv2
@@ -15,7 +15,8 @@ from .base import Task, masked_mean
 
 def unit_vectors(vectors: np.ndarray) -> np.ndarray:
     """Normalise vectors along the last axis; what has no length becomes 0."""
-    vectors = np.where(np.isfinite(vectors), vectors, 0).astype(np.float32)
+    vectors = np.asarray(vectors).astype(np.float32)
+    vectors = np.where(np.isfinite(vectors), vectors, 0)
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.where(length > 1e-3, vectors / np.maximum(length, 1e-3), 0)
 
@@ -52,6 +53,30 @@ class NormalsTask(Task):
         """Normalise; NaN and zero vectors are unknown normals."""
         del path
         return unit_vectors(label).astype(np.float32)
+
+    def describe(self, label: np.ndarray, raw: np.ndarray) -> dict:
+        """Add the sum of the lengths that the known vectors had on disk."""
+        known = (label != self.invalid).any(-1)
+        length = np.linalg.norm(raw[known].astype(np.float64), axis=-1)
+        length = float(length[np.isfinite(length)].sum())
+        return dict(super().describe(label, raw), length=length)
+
+    def summarise(self, described: Sequence[dict]) -> dict:
+        """Add the mean length on disk."""
+        length = sum(item['length'] for item in described)
+        valid = sum(item['valid'] for item in described)
+        mean = length / max(valid, 1)
+        return dict(super().summarise(described), mean_length=mean)
+
+    def plausible(self, summary: dict) -> list[str]:
+        """Vectors have length 1."""
+        doubts = super().plausible(summary)
+        if summary['valid'] and not 0.9 < summary['mean_length'] < 1.1:
+            doubts.append(
+                f'the mean length of a normal is {summary["mean_length"]:.4g}'
+                '; unit vectors are expected'
+            )
+        return doubts
 
     def value_map(
         self, flip: str | None = None, angle: float = 0.0, scale: float = 1.0

@@ -23,6 +23,7 @@ class SaliencyTask(BinaryTask):
     default_weight: ClassVar[float] = 5.0
     metrics: ClassVar[Mapping[str, bool]] = {'maxF': True, 'MAE': False}
     default_metric: ClassVar[str] = 'maxF'
+    plausible_share: ClassVar[tuple[float, float]] = (0.005, 0.95)
 
     @property
     def out_channels(self) -> int:

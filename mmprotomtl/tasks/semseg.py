@@ -90,6 +90,35 @@ class SemSegTask(Task):
             )
         return ids.astype(np.uint8)
 
+    def describe(self, label: np.ndarray, raw: np.ndarray) -> dict:
+        """Add the number of pixels of each class."""
+        counts = np.bincount(label.ravel(), minlength=256)
+        counts = counts[: self.num_classes]
+        return dict(super().describe(label, raw), counts=counts)
+
+    def summarise(self, described: Sequence[dict]) -> dict:
+        """Add the share of each class of all pixels of a class."""
+        counts = sum(item['counts'] for item in described)
+        share = counts / max(counts.sum(), 1)
+        return dict(
+            super().summarise(described),
+            classes_seen=int((counts > 0).sum()),
+            share={
+                name: round(float(part), 6)
+                for name, part in zip(self.classes, share, strict=True)
+            },
+        )
+
+    def plausible(self, summary: dict) -> list[str]:
+        """Every class is seen somewhere, and not one alone."""
+        doubts = super().plausible(summary)
+        unseen = [name for name, part in summary['share'].items() if not part]
+        if summary['classes_seen'] == 1:
+            doubts.append('all pixels are of one class')
+        elif summary['classes_seen'] and unseen:
+            doubts.append(f'classes never seen: {", ".join(unseen)}')
+        return doubts
+
     def loss(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropy, mean over each image's valid pixels."""
         valid = self.valid(label)

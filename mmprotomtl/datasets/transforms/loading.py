@@ -1,10 +1,41 @@
 """Read images and the labels that are not hidden."""
 
+import math
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmprotomtl.registry import TRANSFORMS
 from mmprotomtl.utils.errors import DataFileError
+
+#: By how much the shape (width over height) of a label may differ from that
+#: of its image, beside what rounding to whole pixels explains.
+SHAPE_TOLERANCE = 0.05
+
+
+def check_size(label: np.ndarray, size: tuple[int, int], path: str) -> None:
+    """Refuse a label that can't be one of its image.
+
+    A label of another resolution is common and is resized; one of another
+    shape is of another image, or turned.
+
+    Args:
+        label: ``H x W`` or ``H x W x L``.
+        size: Height and width of the image on disk.
+        path: The label's file.
+
+    Raises:
+        DataFileError: The shapes differ by more than 5 %.
+    """
+    height, width = label.shape[:2]
+    differ = math.log(width / height) - math.log(size[1] / size[0])
+    if abs(differ) > SHAPE_TOLERANCE + 1 / min(height, width, *size):
+        raise DataFileError(
+            path,
+            f'{height} x {width} pixels (height x width), but its image is '
+            f'{size[0]} x {size[1]}: a label may have another resolution than '
+            'its image, not another shape',
+        )
 
 
 @TRANSFORMS.register_module()
@@ -23,6 +54,8 @@ class LoadMultiTaskImage(BaseTransform):
         """
         file = results['image']
         image = file.load()
+        if image.dtype.kind not in 'biuf':
+            raise DataFileError(file.path, f'values of type {image.dtype}')
         if image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise DataFileError(
                 file.path, f'shape {image.shape}; an image is H x W x 3'
@@ -52,7 +85,7 @@ class LoadMultiTaskAnnotations(BaseTransform):
 
     Required keys: ``labels``, ``tasks``. Added keys: ``gt_maps``, task ->
     canonical label (:class:`mmprotomtl.tasks.Task`). A label whose size is
-    not that of its image on disk is resized to it.
+    not that of its image on disk is resized to it (:func:`check_size`).
     """
 
     def transform(self, results: dict) -> dict:
@@ -67,8 +100,7 @@ class LoadMultiTaskAnnotations(BaseTransform):
             if file is None:
                 continue
             label = task.check_label(file.load(), file.path)
-            if not label.size:
-                raise DataFileError(file.path, 'an empty array')
+            check_size(label, results['ori_shape'], file.path)
             maps[name] = task.resize_label(
                 label, results['ori_shape'], task.fit_interpolation
             )

@@ -1,0 +1,178 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from mmprotomtl.datasets.check import check_config, format_report
+
+H, W = 12, 16
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Six training images in the form of MTAN, all right."""
+    rng = np.random.default_rng(0)
+    for split, number in (('train', 6), ('val', 2)):
+        for folder in ('image', 'label', 'depth', 'normal'):
+            (tmp_path / split / folder).mkdir(parents=True)
+        for i in range(number):
+            normal = rng.normal(size=(H, W, 3))
+            normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+            arrays = dict(
+                image=rng.random((H, W, 3)),
+                label=rng.integers(-1, 13, (H, W)).astype(float),
+                depth=rng.uniform(1, 4, (H, W, 1)),
+                normal=normal,
+            )
+            arrays['depth'][0] = 0
+            for folder, array in arrays.items():
+                np.save(tmp_path / split / folder / f'{i}.npy', array)
+    return tmp_path
+
+
+def config(root, **train):
+    tasks = dict(semseg=dict(num_classes=13), depth={}, normals={})
+    part = dict(type='NYUv2Dataset', data_root=str(root), tasks=tasks)
+    return dict(
+        train_dataloader=dict(dataset=dict(part, split='train', **train)),
+        val_dataloader=dict(dataset=dict(part, split='val')),
+        test_dataloader=dict(dataset=dict(part, split='val')),
+    )
+
+
+def check(root, **train):
+    return check_config(config(root, **train), workers=1)
+
+
+def test_a_sound_tree(tree):
+    mask = dict(protocol='one-label', seed=3)
+    train, val = check(tree, partial_labels=mask)
+    assert (train['loader'], val['loader']) == ('train', 'val, test')
+    assert (train['images'], train['published']) == (6, 795)
+    assert (val['images'], val['published']) == (2, 654)
+    assert train['errors'] == val['errors'] == []
+    # The counts are not the published ones; nothing else is doubtful.
+    assert [w['problem'] for w in train['warnings']] == [
+        '6 images, published were 795'
+    ]
+    assert train['label_mask']['labels'] == dict(semseg=2, depth=2, normals=2)
+    assert len(train['label_mask']['sha256']) == 64
+    raw = [
+        {f: np.load(tree / f'train/{f}/{i}.npy') for f in ('label', 'depth')}
+        for i in range(6)
+    ]
+    # Hidden labels are read too.
+    tasks = train['tasks']
+    assert {t: e['readable'] for t, e in tasks.items()} == dict(
+        semseg=6, depth=6, normals=6
+    )
+    assert tasks['semseg']['shapes'] == {'12x16': 6}
+    labels = np.stack([r['label'] for r in raw])
+    summary = tasks['semseg']['summary']
+    assert summary['valid'] == pytest.approx((labels >= 0).mean())
+    assert summary['share']['sofa'] == pytest.approx(
+        (labels == 8).sum() / (labels >= 0).sum(), abs=1e-6
+    )
+    depth = tasks['depth']['summary']
+    assert depth['valid'] == pytest.approx(11 / 12)
+    medians = [np.median(r['depth'][r['depth'] > 0]) for r in raw]
+    assert depth['median'] == pytest.approx(np.median(medians))
+    assert tasks['normals']['summary']['mean_length'] == pytest.approx(1)
+    text = format_report(train)
+    assert train['label_mask']['sha256'] in text
+    assert '0 errors' in text
+
+
+def test_everything_wrong_is_listed(tree):
+    """One pass names each damaged file and what is wrong with it."""
+    train = tree / 'train'
+    (train / 'image/0.npy').write_bytes(b'')
+    whole = (train / 'label/1.npy').read_bytes()
+    (train / 'label/1.npy').write_bytes(whole[:-50])
+    np.save(train / 'label/2.npy', np.full((H, W), 13))
+    (train / 'depth/3.npy').unlink()
+    np.save(train / 'normal/4.npy', np.ones((W, H, 3)))
+    np.save(train / 'depth/5.npy', np.ones((H, W, 3)))
+    mask = dict(mask_file=str(tree / 'none.pth'))
+    report = check(tree, partial_labels=mask)[0]
+    found = {e['file']: e['problem'] for e in report['errors']}
+    expected = {
+        tree / 'none.pth': 'no such label mask',
+        train / 'image/0.npy': '0 bytes',
+        train / 'label/1.npy': 'cannot be read',
+        train / 'label/2.npy': 'label values [13]',
+        train / 'depth/3.npy': 'no such file',
+        train / 'normal/4.npy': 'not another shape',
+        train / 'depth/5.npy': 'shape (12, 16, 3)',
+    }
+    assert set(found) == {str(path) for path in expected}
+    for path, problem in expected.items():
+        assert problem in found[str(path)]
+    assert report['tasks']['depth']['readable'] == 4
+
+
+def test_gaps_are_all_named_and_the_rest_is_read(tree):
+    for i in (1, 3):
+        (tree / f'train/image/{i}.npy').unlink()
+    report = check(tree)[0]
+    assert [e['file'].rsplit('/', 1)[1] for e in report['errors']] == [
+        '1.npy', '3.npy',
+    ]  # fmt: skip
+    assert report['tasks']['depth']['readable'] == 4
+
+
+def test_a_missing_folder_does_not_hide_the_other_part(tree):
+    shutil.rmtree(tree / 'train')
+    train, val = check(tree)
+    assert 'no such folder' in train['errors'][0]['problem']
+    assert val['errors'] == []
+    assert val['tasks']['semseg']['readable'] == 2
+
+
+@pytest.mark.parametrize(
+    ('folder', 'change', 'doubt'),
+    [
+        ('depth', lambda x: x * 1000, 'another unit'),
+        ('depth', lambda x: x * 0, 'no pixel'),
+        ('normal', lambda x: x * 127.5, 'unit vectors'),
+        ('label', lambda x: x * 0, 'one class'),
+        ('label', lambda x: np.where(x == 4, 5, x), 'never seen: floor'),
+    ],
+)
+def test_implausible_values_are_warnings(tree, folder, change, doubt):
+    for path in (tree / 'train' / folder).iterdir():
+        np.save(path, change(np.load(path)))
+    train, val = check(tree)
+    assert train['errors'] == []
+    assert doubt in train['warnings'][1]['problem']
+    assert not any(doubt in w['problem'] for w in val['warnings'])
+
+
+def test_wrong_settings_are_errors(tree):
+    report = check(tree, indices=[0, 2])[0]
+    assert report['tasks']['depth']['readable'] == 2
+    cfg = config(tree)
+    cfg['train_dataloader']['dataset']['tasks'] = dict(edge={})
+    assert 'edge' in check_config(cfg, ['train'])[0]['errors'][0]['problem']
+    with pytest.raises(ValueError, match='no data loader'):
+        check_config({}, ['train'])
+
+
+def test_wrapped_data_sets_and_all_tasks_of_scenes():
+    scenes = dict(type='SyntheticScenesDataset', size=(48, 64))
+    parts = [dict(scenes, num_scenes=n) for n in (3, 2)]
+    cfg = dict(
+        train_dataloader=dict(
+            dataset=dict(
+                type='RepeatDataset',
+                times=2,
+                dataset=dict(type='ConcatDataset', datasets=parts),
+            )
+        )
+    )
+    reports = check_config(cfg, workers=1)
+    assert [r['read'] for r in reports] == [3, 2]
+    for report in reports:
+        assert report['errors'] == []
+        assert len(report['tasks']) == 6
+        assert 0.9 < report['tasks']['normals']['summary']['mean_length'] < 1.1
