@@ -11,7 +11,8 @@ from prettytable import PrettyTable
 from torch import Tensor
 
 from mmprotomtl.registry import MEASURES, METRICS
-from mmprotomtl.tasks import Task, build_tasks
+from mmprotomtl.tasks import PROTOCOLS, Task, build_tasks
+from mmprotomtl.utils.errors import choose
 
 from .delta import Reference, ReferenceFiles
 
@@ -28,6 +29,8 @@ class MultiTaskMetric(BaseMetric):
 
     Args:
         tasks: As in a config's ``tasks``; None: those of the data set.
+        protocol: Whose way of scoring: ``default``, ``invpt``, ``mtinet`` or
+            ``mtpsl``; each task says what it means for it.
         reference: ``metrics.json`` of single-task runs (one file, a list, or
             task -> file): the scores get ``delta_m``, the mean relative
             change in percent. :class:`MetricsFileHook` checks that test data,
@@ -40,11 +43,14 @@ class MultiTaskMetric(BaseMetric):
     def __init__(
         self,
         tasks: dict | None = None,
+        protocol: str = 'default',
         reference: ReferenceFiles | None = None,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
         self._tasks = None if tasks is None else build_tasks(tasks)
+        choose('MultiTaskMetric.protocol', protocol, PROTOCOLS)
+        self.protocol = protocol
         self.reference = None if reference is None else Reference(reference)
         self._reset()
 
@@ -63,6 +69,9 @@ class MultiTaskMetric(BaseMetric):
                 )
             self._tasks = build_tasks(self.dataset_meta['tasks'])
         return self._tasks
+
+    def _measures(self, task: Task) -> list[dict]:
+        return task.measures(self.protocol)
 
     def process(
         self, data_batch: object, data_samples: Sequence[dict]
@@ -86,7 +95,7 @@ class MultiTaskMetric(BaseMetric):
     def _add(self, task: Task, pred: Tensor, label: Tensor) -> None:
         valid = task.valid(label[None])[0]
         if task.name not in self._sums:
-            measures = [MEASURES.build(cfg) for cfg in task.measures]
+            measures = [MEASURES.build(cfg) for cfg in self._measures(task)]
             self._sums[task.name] = [[measure, 0] for measure in measures]
         for entry in self._sums[task.name]:
             statistics = entry[0].statistics(pred, label, valid)
@@ -133,7 +142,7 @@ class MultiTaskMetric(BaseMetric):
                 scores[f'{name}/{task.metric}'] = float('nan')
                 continue
             for cfg, sums in zip(
-                task.measures, zip(*parts, strict=True), strict=True
+                self._measures(task), zip(*parts, strict=True), strict=True
             ):
                 values = MEASURES.build(cfg).compute(np.sum(sums, axis=0))
                 for metric, value in values.items():

@@ -1,6 +1,6 @@
 """One room per task: all that its name means is in its file."""
 
-from .base import Task, apply_value_map, build_tasks, masked_mean
+from .base import PROTOCOLS, Task, apply_value_map, build_tasks, masked_mean
 from .binary import BinaryTask
 from .depth import DepthTask
 from .edge import EdgeTask
@@ -10,6 +10,7 @@ from .sal import SaliencyTask
 from .semseg import SemSegTask
 
 __all__ = [
+    'PROTOCOLS',
     'BinaryTask',
     'DepthTask',
     'EdgeTask',

@@ -10,7 +10,10 @@ from PIL import Image
 from torch import Tensor
 
 from mmprotomtl.registry import TASKS
-from mmprotomtl.utils.errors import DataFileError
+from mmprotomtl.utils.errors import DataFileError, choose
+
+#: Whose way of scoring: ours, or that of a line of published tables.
+PROTOCOLS = ('default', 'invpt', 'mtinet', 'mtpsl')
 
 
 class Task:
@@ -223,16 +226,32 @@ class Task:
 
     # -- evaluation and drawing ------------------------------------------
 
-    @property
-    def measures(self) -> list[dict]:
-        """Configs of the measures that score the task."""
+    def measures(self, protocol: str = 'default') -> list[dict]:
+        """Configs of the measures that score the task.
+
+        Args:
+            protocol: One of :data:`PROTOCOLS`; the task's ``measures`` setting
+                goes before it.
+        """
+        choose('protocol', protocol, PROTOCOLS)
         if self._measures is not None:
             return [dict(measure) for measure in self._measures]
-        return self.default_measures()
+        if protocol == 'default':
+            return self.default_measures()
+        return self.protocol_measures(protocol)
 
     def default_measures(self) -> list[dict]:
         """The field's own measures of the task."""
         raise NotImplementedError
+
+    def protocol_measures(self, protocol: str) -> list[dict]:
+        """The measures of a line of published tables, where they differ.
+
+        Args:
+            protocol: One of :data:`PROTOCOLS` but ``default``.
+        """
+        del protocol
+        return self.default_measures()
 
     def save(self, value: np.ndarray, stem: str) -> str:
         """Save a prediction ``P x H x W`` and return the file.

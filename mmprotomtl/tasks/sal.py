@@ -21,7 +21,11 @@ class SaliencyTask(BinaryTask):
     """
 
     default_weight: ClassVar[float] = 5.0
-    metrics: ClassVar[Mapping[str, bool]] = {'maxF': True, 'MAE': False}
+    metrics: ClassVar[Mapping[str, bool]] = {
+        'maxF': True,
+        'MAE': False,
+        'mIoU': True,
+    }
     default_metric: ClassVar[str] = 'maxF'
     plausible_share: ClassVar[tuple[float, float]] = (0.005, 0.95)
 
@@ -46,3 +50,12 @@ class SaliencyTask(BinaryTask):
     def default_measures(self) -> list[dict]:
         """Maximal F-measure, pooled over the data set, and MAE."""
         return [dict(type='ForegroundF')]
+
+    def protocol_measures(self, protocol: str) -> list[dict]:
+        """InvPT's maxF has a second sigmoid before the thresholds; MTI-Net's
+        and MTPSL's tables hold ``mIoU`` (set ``metric='mIoU'`` where it shall
+        stand for the task).
+        """
+        if protocol == 'invpt':
+            return [dict(type='ForegroundF', compatible=True)]
+        return [*self.default_measures(), dict(type='ForegroundOverlap')]

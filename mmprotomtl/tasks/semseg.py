@@ -142,6 +142,14 @@ class SemSegTask(Task):
             )
         ]
 
+    def protocol_measures(self, protocol: str) -> list[dict]:
+        """MTI-Net's and InvPT's line counts a class in neither labels nor
+        predictions as an IoU of 0; MTAN's, which MTPSL is of, leaves it out.
+        """
+        (overlap,) = self.default_measures()
+        zero = protocol in ('mtinet', 'invpt')
+        return [dict(overlap, absent='zero' if zero else 'ignore')]
+
     def save(self, value: np.ndarray, stem: str) -> str:
         """A PNG of the classes."""
         return save_gray(value[0], stem)

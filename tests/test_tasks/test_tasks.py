@@ -52,7 +52,7 @@ def test_a_task_declares_what_every_stage_asks(tasks, name):
         assert picture.dtype == np.uint8
         assert picture.std() > 0
     assert task.metric in task.metrics
-    assert task.measures
+    assert task.measures()
 
 
 @pytest.mark.parametrize('name', TASKS)

@@ -3,7 +3,7 @@
 from .angular import AngularError
 from .base import Measure
 from .boundary import BoundaryF
-from .foreground import ForegroundF
+from .foreground import ForegroundF, ForegroundOverlap
 from .overlap import ClassOverlap
 from .regression import RegressionError
 
@@ -12,6 +12,7 @@ __all__ = [
     'BoundaryF',
     'ClassOverlap',
     'ForegroundF',
+    'ForegroundOverlap',
     'Measure',
     'RegressionError',
 ]

@@ -1,0 +1,133 @@
+"""Protocols of published tables, against plain NumPy in float64."""
+
+import numpy as np
+import pytest
+import torch
+
+from mmprotomtl.evaluation import MultiTaskMetric
+from mmprotomtl.evaluation.measures import ForegroundF, ForegroundOverlap
+from mmprotomtl.tasks import build_tasks
+
+
+def images(number=5, seed=0):
+    """Probabilities in float64 and labels with unlabelled pixels."""
+    rng = np.random.default_rng(seed)
+    for i in range(number):
+        shape = (20 + i, 31)
+        label = (rng.random(shape) < 0.3).astype(np.uint8)
+        prob = np.clip(0.4 * label + 0.6 * rng.random(shape) ** 2, 0, 1)
+        # No probability is a threshold, nor within rounding of one.
+        prob = np.round(prob, 3) + 0.00031
+        label[rng.random(shape) < 0.1] = 255
+        if i == 3:
+            label[label == 1], prob = 0, prob * 0.15
+        yield prob, label
+
+
+def score(measure):
+    total = 0
+    for prob, label in images():
+        label = torch.from_numpy(label)[None]
+        prob = torch.from_numpy(prob).float()[None]
+        total = total + measure.statistics(prob, label, label[0] != 255)
+    return measure.compute(total.numpy())
+
+
+def flat():
+    pairs = [(p[t != 255], t[t != 255] == 1) for p, t in images()]
+    return (np.concatenate(part) for part in zip(*pairs, strict=True))
+
+
+def f_measure(guess, truth):
+    precision = (guess & truth).sum() / max(guess.sum(), 1)
+    recall = (guess & truth).sum() / truth.sum()
+    return 1.3 * precision * recall / max(0.3 * precision + recall, 1e-12)
+
+
+def test_max_f_and_error():
+    prob, truth = flat()
+    best = max(f_measure(prob >= k / 20, truth) for k in range(1, 20))
+    got = score(ForegroundF())
+    assert got['maxF'] == pytest.approx(100 * best, rel=1e-9)
+    assert got['MAE'] == pytest.approx(np.abs(prob - truth).mean(), rel=1e-6)
+
+
+def test_the_second_sigmoid_leaves_four_cuts_and_none():
+    prob, truth = flat()
+    cuts = [-np.inf, 0.2007, 0.4055, 0.619, 0.8473]
+    best = max(f_measure(prob >= cut, truth) for cut in cuts)
+    sigmoid = 1 / (1 + np.exp(-prob))
+    literal = max(f_measure(sigmoid >= k / 20, truth) for k in range(1, 20))
+    got = score(ForegroundF(compatible=True))
+    assert got['maxF'] == pytest.approx(100 * literal, rel=1e-9)
+    assert got['maxF'] == pytest.approx(100 * best, rel=1e-9)
+    assert got['maxF'] != pytest.approx(score(ForegroundF())['maxF'])
+    assert got['MAE'] == score(ForegroundF())['MAE']
+
+
+def test_overlap_is_the_best_mean_over_images():
+    means = []
+    for threshold in np.linspace(0.2, 0.9, 15):
+        ious = []
+        for prob, label in images():
+            known, truth = label != 255, label == 1
+            guess = (prob > threshold) & known
+            union = (guess | truth).sum()
+            ious.append((guess & truth).sum() / union if union else 1)
+        means.append(np.mean(ious))
+    assert 1 in ious  # the image without a foreground
+    got = score(ForegroundOverlap())['mIoU']
+    assert got == pytest.approx(100 * max(means), rel=1e-9)
+    empty = ForegroundOverlap().statistics(
+        torch.rand(1, 2, 2), torch.ones(1, 2, 2), torch.zeros(2, 2).bool()
+    )
+    assert np.isnan(ForegroundOverlap().compute(empty.numpy())['mIoU'])
+
+
+@pytest.mark.parametrize(
+    ('protocol', 'absent', 'compatible', 'overlap'),
+    [
+        ('default', 'ignore', False, False),
+        ('invpt', 'zero', True, False),
+        ('mtinet', 'zero', False, True),
+        ('mtpsl', 'ignore', False, True),
+    ],
+)
+def test_what_a_protocol_means(protocol, absent, compatible, overlap):
+    tasks = dict(semseg=dict(num_classes=4), sal=dict())
+    metric = MultiTaskMetric(tasks=tasks, protocol=protocol)
+    pred = torch.tensor([[[0, 1], [1, 1]]])
+    truth = torch.tensor([[[0, 0], [1, 1]]])
+    for prob, label in images():
+        metric.process(
+            None,
+            [
+                dict(
+                    gt_maps=dict(
+                        semseg=truth, sal=torch.from_numpy(label)[None]
+                    ),
+                    pred_maps=dict(
+                        semseg=pred, sal=torch.from_numpy(prob)[None].float()
+                    ),
+                )
+            ],
+        )
+    got = metric.evaluate(5)
+    classes = 4 if absent == 'zero' else 2
+    assert got['semseg/mIoU'] == pytest.approx(100 * (1 / 2 + 2 / 3) / classes)
+    expected = score(ForegroundF(compatible=compatible))
+    assert got['sal/maxF'] == expected['maxF']
+    assert ('sal/mIoU' in got) == overlap
+    if overlap:
+        assert got['sal/mIoU'] == score(ForegroundOverlap())['mIoU']
+
+
+def test_protocols_are_checked():
+    with pytest.raises(ValueError, match=r"protocol='pascal' is not allowed"):
+        MultiTaskMetric(protocol='pascal')
+
+
+def test_a_task_s_own_measures_go_before_a_protocol():
+    own = [dict(type='ForegroundF', beta_square=1.0)]
+    (task,) = build_tasks(dict(sal=dict(measures=own))).values()
+    assert task.measures('mtinet') == own
