@@ -32,8 +32,8 @@ CLASSES = (
 def read_classes(path: str, unlabelled: int = -1) -> np.ndarray:
     """Classes stored as numbers, ``unlabelled`` becoming 255."""
     label = read_npy(path)
-    if label.dtype.kind in 'iu':
-        label = label.astype(np.int64)  # 255 is no int8
+    if label.dtype == np.int8:
+        label = label.astype(np.int16)  # 255 is no int8
     return np.where(label == unlabelled, 255, label)
 
 

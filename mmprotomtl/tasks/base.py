@@ -114,8 +114,8 @@ class Task:
         if label.ndim == 3 and label.shape[2] == 1:
             label = label[..., 0]
         expected = 2 if self.label_channels == 1 else 3
-        channels = 1 if label.ndim == 2 else label.shape[-1]
-        if label.ndim != expected or channels != self.label_channels:
+        channels = label.shape[2:] or (1,)
+        if label.ndim != expected or channels != (self.label_channels,):
             raise DataFileError(
                 path,
                 f'shape {label.shape}; a label of task {self.name!r} is '

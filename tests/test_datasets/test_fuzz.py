@@ -1,0 +1,370 @@
+"""Damaged labels and images: an error that names the file, or a valid label.
+
+Thousands of files are broken in a seeded way, in their bytes or in what they
+hold, and go through the loading transforms as in training.
+"""
+
+import io
+import zlib
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+from prettytable import PrettyTable
+
+from mmprotomtl.datasets.files import (
+    DataFile,
+    read_npy,
+    read_picture,
+    read_rgb,
+)
+from mmprotomtl.datasets.nyuv2 import read_classes
+from mmprotomtl.datasets.transforms.loading import (
+    LoadMultiTaskAnnotations,
+    LoadMultiTaskImage,
+)
+from mmprotomtl.tasks import build_tasks
+from mmprotomtl.utils.errors import DataFileError
+
+H, W, CLASSES = 12, 16, 13
+TASKS = build_tasks(
+    dict(
+        semseg=dict(num_classes=CLASSES), human_parts={}, sal={}, normals={},
+        edge={}, depth={},
+    )
+)  # fmt: skip
+HIGHEST = dict(semseg=CLASSES - 1, human_parts=6, sal=1, edge=1)
+
+
+def npy(array):
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=True)
+    return stream.getvalue()
+
+
+def picture(kind):
+    def encode(array):
+        stream = io.BytesIO()
+        Image.fromarray(array).save(stream, kind)
+        return stream.getvalue()
+
+    return encode
+
+
+def label_of(task, rng):
+    """A sound label of a task."""
+    if task == 'depth':
+        return rng.uniform(0.5, 9, (H, W, 1)).astype(np.float32)
+    if task == 'normals':
+        normal = rng.normal(size=(H, W, 3))
+        return normal / np.linalg.norm(normal, axis=-1, keepdims=True)
+    return rng.integers(0, HIGHEST[task] + 1, (H, W)).astype(np.uint8)
+
+
+# -- what is broken -------------------------------------------------------
+# Each takes the file's bytes and a random generator and gives bytes.
+
+
+def truncated(data, rng):
+    return data[: rng.integers(0, len(data))]
+
+
+def zeroed(data, rng):
+    start = rng.integers(0, len(data))
+    end = rng.integers(start, len(data)) + 1
+    return data[:start] + bytes(end - start) + data[end:]
+
+
+def flipped(data, rng, first=None):
+    data = bytearray(data)
+    for place in rng.integers(0, first or len(data), rng.integers(1, 9)):
+        data[place] ^= int(rng.integers(1, 256))
+    return bytes(data)
+
+
+def header_flipped(data, rng):
+    return flipped(data, rng, min(len(data), 100))
+
+
+def longer(data, rng):
+    return data + rng.bytes(rng.integers(1, 200))
+
+
+BYTES = (truncated, zeroed, flipped, header_flipped, longer)
+
+# Each takes a sound array, a random generator and the task's name and gives
+# another array.
+
+
+def other_class(array, rng, value):
+    array = array.copy()
+    array[rng.integers(H), rng.integers(W)] = value
+    return array
+
+
+CLASS_VALUES = {
+    'class too high': (lambda a, r, t: other_class(a, r, HIGHEST[t] + 1)),
+    'class 254': lambda a, r, t: other_class(a, r, 254),
+}
+NPY_CLASS_VALUES = {
+    'class negative': lambda a, r, t: other_class(a.astype(np.int16), r, -2),
+    'class 256 (uint16)': (
+        lambda a, r, t: other_class(a.astype(np.uint16), r, 256)
+    ),
+    'class 2**64 - 1': (
+        lambda a, r, t: other_class(a.astype(np.uint64), r, 2**64 - 1)
+    ),
+    'class a fraction': (lambda a, r, t: other_class(a.astype(float), r, 0.5)),
+    'class NaN': lambda a, r, t: other_class(a.astype(float), r, np.nan),
+    'class 1e300': lambda a, r, t: other_class(a.astype(float), r, 1e300),
+}
+VECTOR_VALUES = {
+    'NaN': lambda a, r, t: other_class(a, r, np.nan),
+    'inf': lambda a, r, t: other_class(a, r, -np.inf),
+    '1e300': lambda a, r, t: other_class(a.astype(float), r, 1e300),
+    'zero': lambda a, r, t: other_class(a, r, 0),
+    'all NaN': lambda a, r, t: a * np.nan,
+    'float16': lambda a, r, t: a.astype(np.float16),
+    'big-endian': lambda a, r, t: a.astype('>f8'),
+}
+SHAPES = {
+    'turned': lambda a, r, t: np.ascontiguousarray(a.swapaxes(0, 1)),
+    'half of it': lambda a, r, t: a[: H // 2],
+    'two channels': lambda a, r, t: np.stack(
+        [a.reshape(H, W, -1)[..., 0]] * 2, -1
+    ),
+}
+NPY_SHAPES = {
+    'no pixel': lambda a, r, t: a[:0],
+    'flat': lambda a, r, t: a.ravel(),
+    'a scalar': lambda a, r, t: a.ravel()[0],
+    'objects': lambda a, r, t: a.astype(object),
+    'complex': lambda a, r, t: a.astype(complex),
+    'text': lambda a, r, t: a.astype('U4'),
+    'dates': lambda a, r, t: a.astype(np.int64).view('M8[s]'),
+}
+
+
+def cases():
+    """Loader -> its task, reader, encoder, values that are refused and those
+    that are counted as unlabelled.
+    """
+    found = {}
+    for task in TASKS:
+        classes = task in HIGHEST
+        refused = {**SHAPES, **NPY_SHAPES}
+        if classes:
+            refused.update({**CLASS_VALUES, **NPY_CLASS_VALUES})
+            found[f'png {task}'] = (
+                task, read_picture, picture('PNG'),
+                {**CLASS_VALUES, 'turned': SHAPES['turned']}, {},
+            )  # fmt: skip
+        read = read_classes if task == 'semseg' else read_npy
+        unlabelled = {} if classes else VECTOR_VALUES
+        found[f'npy {task}'] = (task, read, npy, refused, unlabelled)
+    return found
+
+
+CASES = cases()
+PER_LOADER = 400
+
+
+def assert_valid(task, label):
+    """Independent of the tasks: is this a label of its size and range?"""
+    assert label.shape == ((H, W, 3) if task == 'normals' else (H, W))
+    if task in HIGHEST:
+        assert label.dtype == np.uint8
+        assert set(np.unique(label)) <= {*range(HIGHEST[task] + 1), 255}
+        return
+    assert label.dtype == np.float32
+    assert np.isfinite(label).all()
+    if task == 'depth':
+        assert (label >= 0).all()
+    else:
+        length = np.linalg.norm(label, axis=-1)
+        assert ((length == 0) | (abs(length - 1) < 1e-3)).all()
+
+
+def load(path, task, read):
+    """``label`` or the error, as training sees them."""
+    info = dict(
+        tasks={task: TASKS[task]},
+        labels={task: DataFile(str(path), read)},
+        ori_shape=(H, W),
+    )
+    try:
+        return LoadMultiTaskAnnotations().transform(info)['gt_maps'][task]
+    except DataFileError as error:
+        assert error.path == str(path)
+        assert str(path) in str(error)
+        return error
+
+
+def outcome(result):
+    return 'refused' if isinstance(result, DataFileError) else 'valid label'
+
+
+@pytest.mark.filterwarnings('error::RuntimeWarning')
+def test_thousands_of_broken_labels(tmp_path):
+    rng = np.random.default_rng(0)
+    counts = Counter()
+    for loader, (task, read, encode, refused, unlabelled) in CASES.items():
+        path = tmp_path / loader.replace(' ', '.')
+        for turn in range(PER_LOADER):
+            sound = label_of(task, rng)
+            path.write_bytes(encode(sound))
+            assert outcome(load(path, task, read)) == 'valid label'
+            kinds = [*BYTES, *refused, *unlabelled]
+            kind = kinds[turn % len(kinds)]
+            if callable(kind):
+                data = kind(encode(sound), rng)
+            else:
+                change = refused.get(kind) or unlabelled[kind]
+                data = encode(change(sound, rng, task))
+            path.write_bytes(data)
+            result = load(path, task, read)
+            counts[loader, outcome(result)] += 1
+            what = (loader, kind, result)
+            if kind in refused or (kind is truncated and encode is npy):
+                assert isinstance(result, DataFileError), what
+            elif kind in unlabelled:
+                assert isinstance(result, np.ndarray), what
+            if isinstance(result, np.ndarray):
+                assert_valid(task, result)
+    table = PrettyTable(['loader', 'refused', 'valid label'])
+    for loader in CASES:
+        outcomes = [counts[loader, name] for name in table.field_names[1:]]
+        table.add_row([loader, *outcomes])
+        assert min(outcomes) > 0, f'{loader} always ends the same way'
+    print(table)
+    assert counts.total() == PER_LOADER * len(CASES) >= 2000
+
+
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'npy'])
+@pytest.mark.filterwarnings('error::RuntimeWarning')
+def test_broken_images(tmp_path, kind):
+    rng = np.random.default_rng(1)
+    path = tmp_path / f'image.{kind}'
+    counts = Counter()
+    for turn in range(250):
+        image = rng.integers(0, 256, (H, W, 3)).astype(np.uint8)
+        data = npy(image / 255) if kind == 'npy' else picture(kind)(image)
+        path.write_bytes(BYTES[turn % len(BYTES)](data, rng))
+        file = DataFile(str(path), read_npy if kind == 'npy' else read_rgb)
+        try:
+            image = LoadMultiTaskImage().transform(dict(image=file))['img']
+            assert image.dtype == np.uint8
+            assert image.shape[2] == 3
+            assert image.size
+            counts['image'] += 1
+        except DataFileError as error:
+            assert error.path == str(path)
+            counts['refused'] += 1
+    assert min(counts['image'], counts['refused']) > 10
+
+
+def test_pixels_without_a_value_are_unlabelled(tmp_path):
+    depth = np.full((H, W), 2.0)
+    depth[0, :5] = (np.nan, np.inf, -np.inf, -1, 0)
+    np.save(tmp_path / 'depth.npy', depth)
+    label = load(tmp_path / 'depth.npy', 'depth', read_npy)
+    assert (label[0, :5] == 0).all()
+    assert (label.ravel()[5:] == 2).all()
+    normal = np.zeros((H, W, 3))
+    normal[..., 2] = 3
+    normal[0, :3] = ((0, 0, 0), (np.nan,) * 3, (1e300, 0, 0))
+    np.save(tmp_path / 'normal.npy', normal)
+    label = load(tmp_path / 'normal.npy', 'normals', read_npy)
+    assert (label[0, :3] == 0).all()
+    assert (label.reshape(-1, 3)[3:] == (0, 0, 1)).all()
+
+
+@pytest.mark.parametrize('dtype', ['i1', '>i2', 'i8', 'f4'])
+def test_classes_of_any_number_type(tmp_path, dtype):
+    classes = np.resize(np.arange(-1, 13), (H, W))
+    np.save(tmp_path / 'a.npy', classes.astype(dtype))
+    label = load(tmp_path / 'a.npy', 'semseg', read_classes)
+    assert (label == np.where(classes < 0, 255, classes)).all()
+
+
+def refused(path, task='semseg', read=read_npy):
+    error = load(path, task, read)
+    assert isinstance(error, DataFileError)
+    return error.problem
+
+
+@pytest.mark.parametrize('read', [read_npy, read_picture])
+def test_links_folders_and_empty_files(tmp_path, read):
+    loop = tmp_path / 'loop'
+    loop.symlink_to(tmp_path / 'back')
+    (tmp_path / 'back').symlink_to(loop)
+    assert 'link that leads back' in refused(loop, read=read)
+    (tmp_path / 'dangling').symlink_to(tmp_path / 'nothing')
+    assert refused(tmp_path / 'dangling', read=read) == 'no such file'
+    assert 'IsADirectory' in refused(tmp_path, read=read)
+    (tmp_path / 'empty').write_bytes(b'')
+    assert '0 bytes' in refused(tmp_path / 'empty', read=read)
+
+
+def npy_with_header(shape):
+    header = str(dict(descr='<f8', fortran_order=False, shape=shape))
+    header = header.ljust(117) + '\n'
+    head = b'\x93NUMPY\x01\x00' + len(header).to_bytes(2, 'little')
+    return head + header.encode()
+
+
+@pytest.mark.filterwarnings('ignore:overflow encountered')
+@pytest.mark.parametrize(
+    'shape', [(10**6, 10**6), (2**62, 4), (-3, 4), (-1, -16), (0, 5), ()]
+)
+def test_absurd_npy_headers_allocate_nothing(tmp_path, shape):
+    import tracemalloc
+
+    (tmp_path / 'a.npy').write_bytes(npy_with_header(shape) + bytes(64))
+    tracemalloc.start()
+    refused(tmp_path / 'a.npy', 'depth')
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+
+
+def test_objects_and_archives_are_refused(tmp_path):
+    np.save(tmp_path / 'a.npy', np.array([{}, None]), allow_pickle=True)
+    assert 'objects' in refused(tmp_path / 'a.npy')
+    with (tmp_path / 'b.npy').open('wb') as stream:
+        np.savez(stream, label=np.zeros((H, W)))
+    assert 'archive' in refused(tmp_path / 'b.npy')
+
+
+def png_of_size(width, height):
+    """A PNG that says it is large and holds nothing."""
+
+    def chunk(name, data):
+        crc = zlib.crc32(name + data).to_bytes(4, 'big')
+        return len(data).to_bytes(4, 'big') + name + data + crc
+
+    size = width.to_bytes(4, 'big') + height.to_bytes(4, 'big')
+    return (
+        b'\x89PNG\r\n\x1a\n'
+        + chunk(b'IHDR', size + b'\x08\x00\x00\x00\x00')
+        + chunk(b'IDAT', zlib.compress(bytes(100)))
+        + chunk(b'IEND', b'')
+    )
+
+
+@pytest.mark.filterwarnings('ignore::PIL.Image.DecompressionBombWarning')
+@pytest.mark.parametrize('side', [10_001, 60_000])
+def test_decompression_bombs_are_refused(tmp_path, side):
+    (tmp_path / 'a.png').write_bytes(png_of_size(side, side))
+    assert 'pixels' in refused(tmp_path / 'a.png', read=read_picture)
+
+
+def test_labels_of_another_size(tmp_path):
+    """Another resolution is fitted, rounding allowed; another shape not."""
+    path = tmp_path / 'a.npy'
+    for size in ((6, 8), (120, 160), (24, 33), (3, 4)):
+        np.save(path, np.resize(np.arange(13), size))
+        assert load(path, 'semseg', read_npy).shape == (H, W)
+    for size in ((16, 12), (12, 12), (120, 200), (1, 200)):
+        np.save(path, np.zeros(size))
+        assert 'not another shape' in refused(path)
