@@ -10,6 +10,7 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from mmprotomtl.models.segmentors.inference import TTA
 from mmprotomtl.utils.launch import prepare_cpu_launch
 
 
@@ -24,6 +25,12 @@ def parse_args() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument('--out', help='folder to save the predictions in')
     parser.add_argument('--show-dir', help='folder to save pictures in')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help='average over zoomed and mirrored views of each image (those of '
+        'model.test_cfg.tta, or else six zooms, each also mirrored)',
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -58,6 +65,9 @@ def main() -> None:
     cfg.load_from = args.checkpoint
     # A test has nothing to resume, whatever the config says for training.
     cfg.resume = False
+    if args.tta:
+        test_cfg = cfg.model.get('test_cfg') or {}
+        cfg.model.test_cfg = {**test_cfg, 'tta': test_cfg.get('tta') or TTA}
     if args.show_dir is not None:
         cfg.default_hooks.visualization.out_dir = args.show_dir
     if args.out is not None:

@@ -99,6 +99,7 @@ class MetricsFileHook(Hook):
                 checkpoint=runner.cfg.get('load_from'),
                 epoch=self._meta.get('epoch'),
                 iter=self._meta.get('iter'),
+                inference=runner.cfg.model.get('test_cfg'),
                 selection=selection,
                 selected_on=selection.get('on'),
                 **self._tested(runner),

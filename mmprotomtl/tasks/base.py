@@ -224,6 +224,34 @@ class Task:
         """What the user gets: ``N x C x H x W`` to ``N x P x H x W``."""
         raise NotImplementedError
 
+    def undo_view(
+        self, logits: Tensor, flip: str | None, scale: float
+    ) -> Tensor:
+        """Take back what a changed view of the image did to the values.
+
+        Args:
+            logits: ``N x C x H x W`` of the view; its pixels are back in
+                place.
+            flip: As in :meth:`value_map`.
+            scale: As in :meth:`value_map`.
+
+        Raises:
+            ValueError: The logits are no values of the task, so that it has
+                to say itself what a view does to them.
+        """
+        matrix = self.value_map(flip=flip, scale=scale)
+        if matrix is None:
+            return logits
+        if logits.shape[1] != self.label_channels:
+            raise ValueError(
+                f'tasks.{self.name}: {type(self).__name__} gives '
+                f'{logits.shape[1]} logits for a value of '
+                f'{self.label_channels}; test-time augmentation needs its own '
+                'undo_view'
+            )
+        inverse = torch.from_numpy(np.linalg.inv(matrix)).to(logits)
+        return torch.einsum('kc,nchw->nkhw', inverse, logits)
+
     # -- evaluation and drawing ------------------------------------------
 
     def measures(self, protocol: str = 'default') -> list[dict]:

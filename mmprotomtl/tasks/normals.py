@@ -116,6 +116,12 @@ class NormalsTask(Task):
         """Unit vectors, ``N x 3 x H x W``."""
         return F.normalize(logits, dim=1)
 
+    def undo_view(
+        self, logits: Tensor, flip: str | None, scale: float
+    ) -> Tensor:
+        """Unit vectors, turned back: every view weighs the same."""
+        return super().undo_view(F.normalize(logits, dim=1), flip, scale)
+
     def default_measures(self) -> list[dict]:
         """Angular error in degrees, pooled over pixels."""
         return [dict(type='AngularError')]

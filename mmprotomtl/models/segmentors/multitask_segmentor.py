@@ -13,6 +13,8 @@ from mmprotomtl.registry import MODELS
 from mmprotomtl.structures import MultiTaskDataSample
 from mmprotomtl.tasks import build_tasks
 
+from .inference import augmented, check_test_cfg, slide
+
 
 @MODELS.register_module()
 class MultiTaskSegmentor(BaseSegmentor):
@@ -27,7 +29,12 @@ class MultiTaskSegmentor(BaseSegmentor):
         head: ``RetrievalTransformerHead`` (the method) or ``MultiTaskHead``.
         data_preprocessor: ``MultiTaskDataPreprocessor``.
         train_cfg: Not used; mmseg's configs have one.
-        test_cfg: ``dict(mode='whole')``.
+        test_cfg: How a test is run. ``mode``: ``whole``, or ``slide`` with
+            ``crop_size`` and ``stride`` (height, width): logits averaged over
+            windows. ``size``: predict and score at the images' ``original``
+            size, or at the ``network``'s, labels then being resized.
+            ``tta=dict(scales=(.75, 1, 1.25), flip=True)``: logits averaged
+            over zoomed and mirrored views.
         init_cfg: See mmengine.
     """
 
@@ -49,7 +56,7 @@ class MultiTaskSegmentor(BaseSegmentor):
         super().__init__(MODELS.build(preprocessor), init_cfg)
         self.tasks = built
         self.train_cfg = train_cfg
-        self.test_cfg = test_cfg or dict(mode='whole')
+        self.test_cfg = check_test_cfg(test_cfg)
         self.backbone = MODELS.build(backbone)
         channels, strides = measure_backbone(self.backbone)
         neck = dict(neck)
@@ -109,23 +116,79 @@ class MultiTaskSegmentor(BaseSegmentor):
         inputs: Tensor,
         data_samples: list[MultiTaskDataSample] | None = None,
     ) -> list[MultiTaskDataSample]:
-        """Predictions at the images' original size.
+        """Predictions, run and sized as ``test_cfg`` says.
 
         Returns:
             The samples, each with ``pred_maps``: task -> ``P x H x W``.
         """
         if data_samples is None:
             data_samples = [MultiTaskDataSample() for _ in inputs]
-        logits = self.encode_decode(inputs, data_samples)
-        for i, sample in enumerate(data_samples):
+        at_network_size = self.test_cfg['size'] == 'network'
+        logits = self.inference(inputs, data_samples)
+        for sample, logit in zip(data_samples, logits, strict=True):
+            meta = dict(sample.metainfo)
+            if at_network_size:
+                size = meta.get('img_shape', inputs.shape[-2:])
+                meta['ori_shape'] = size
+                self._resize_labels(sample, size)
             maps = {
-                name: self.tasks[name].predict(
-                    to_original(logit[i : i + 1], sample.metainfo)
-                )[0]
-                for name, logit in logits.items()
+                name: self.tasks[name].predict(to_original(value, meta))[0]
+                for name, value in logit.items()
             }
             sample.pred_maps = PixelData(**maps)
         return data_samples
+
+    def inference(
+        self, inputs: Tensor, data_samples: list[MultiTaskDataSample]
+    ) -> list[dict[str, Tensor]]:
+        """Logits of each image, ``1 x C x H x W``, at the network's size."""
+        cfg = self.test_cfg
+
+        def network(images: Tensor) -> dict[str, Tensor]:
+            if cfg['mode'] == 'slide':
+                return slide(
+                    self.encode_decode, images, cfg['crop_size'], cfg['stride']
+                )
+            return self.encode_decode(images)
+
+        if cfg['tta'] is None:
+            logits = network(inputs)
+            return [
+                {name: value[i : i + 1] for name, value in logits.items()}
+                for i in range(len(inputs))
+            ]
+        divisor = self.data_preprocessor.pad_size_divisor
+        result = []
+        for image, sample in zip(inputs, data_samples, strict=True):
+            # Mirrored padding would come before the image.
+            height, width = sample.metainfo.get('img_shape', image.shape[-2:])
+            result.append(
+                augmented(
+                    network,
+                    image[None, :, :height, :width],
+                    self.tasks,
+                    divisor=divisor,
+                    **cfg['tta'],
+                )
+            )
+        return result
+
+    def _resize_labels(
+        self, sample: MultiTaskDataSample, size: tuple[int, int]
+    ) -> None:
+        """Bring a sample's labels to the size of its predictions."""
+        if 'gt_maps' not in sample:
+            return
+        maps = {}
+        for name, label in sample.gt_maps.items():
+            array = label.permute(1, 2, 0).cpu().numpy()
+            array = array[..., 0] if array.shape[2] == 1 else array
+            array = self.tasks[name].resize_label(array, size)
+            array = (
+                array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+            )
+            maps[name] = torch.from_numpy(array.copy()).to(label)
+        sample.gt_maps = PixelData(**maps)
 
     def _forward(
         self,

@@ -1,0 +1,154 @@
+"""How a network is run over an image in a test: whole, slide, augmented."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmprotomtl.tasks import Task
+from mmprotomtl.utils.errors import choose
+
+#: Images ``N x 3 x H x W`` -> logits of each task, ``N x C x H x W``.
+Network = Callable[[Tensor], dict[str, Tensor]]
+KEYS = ('mode', 'crop_size', 'stride', 'size', 'tta')
+#: What ``tools/test.py --tta`` stands for: the scales of mmseg.
+TTA = dict(scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75), flip=True)
+
+
+def check_test_cfg(test_cfg: Mapping | None) -> dict:
+    """The settings of inference, complete.
+
+    Raises:
+        ValueError: One of them is unknown, missing or not allowed.
+    """
+    cfg: dict[str, Any] = dict(mode='whole', size='original', tta=None)
+    cfg.update(test_cfg or {})
+    for key in cfg:
+        choose('a key of model.test_cfg', key, KEYS)
+    choose('model.test_cfg.mode', cfg['mode'], ('whole', 'slide'))
+    choose('model.test_cfg.size', cfg['size'], ('original', 'network'))
+    if cfg['mode'] == 'slide':
+        for key in ('crop_size', 'stride'):
+            pair = cfg.get(key)
+            if not _is_pair(pair):
+                raise ValueError(
+                    f'model.test_cfg.{key}={pair!r} is not allowed: mode='
+                    '"slide" needs a height and a width in pixels, both above '
+                    '0'
+                )
+        for step, side in zip(cfg['stride'], cfg['crop_size'], strict=True):
+            if step > side:
+                raise ValueError(
+                    f'model.test_cfg.stride={cfg["stride"]} is not allowed: '
+                    'beyond crop_size it leaves gaps; crop_size='
+                    f'{cfg["crop_size"]}'
+                )
+    if cfg['tta'] is not None:
+        tta = dict(dict(scales=(1.0,), flip=False), **cfg['tta'])
+        for key in tta:
+            choose('a key of model.test_cfg.tta', key, ('scales', 'flip'))
+        if not tta['scales'] or min(tta['scales']) <= 0:
+            raise ValueError(
+                f'model.test_cfg.tta.scales={tta["scales"]!r} is not allowed: '
+                'give one or more, above 0'
+            )
+        cfg['tta'] = tta
+    return cfg
+
+
+def _is_pair(value: object) -> bool:
+    return (
+        isinstance(value, Sequence)
+        and len(value) == 2
+        and all(isinstance(v, int) and v > 0 for v in value)
+    )
+
+
+def slide(
+    network: Network,
+    inputs: Tensor,
+    crop_size: Sequence[int],
+    stride: Sequence[int],
+) -> dict[str, Tensor]:
+    """Logits averaged over windows that cover the images.
+
+    The last window of a row or a column is moved back to end with the image.
+
+    Args:
+        network: What is run on each window.
+        inputs: ``N x 3 x H x W``.
+        crop_size: Height and width of a window; an image smaller than that
+            is a window itself.
+        stride: Steps down and to the right.
+    """
+    height, width = inputs.shape[-2:]
+    total: dict[str, Tensor] = {}
+    count = inputs.new_zeros((1, 1, height, width), dtype=torch.float32)
+    for top, bottom in _spans(height, crop_size[0], stride[0]):
+        for left, right in _spans(width, crop_size[1], stride[1]):
+            window = (..., slice(top, bottom), slice(left, right))
+            count[window] += 1
+            for name, logit in network(inputs[window]).items():
+                if name not in total:
+                    shape = (*logit.shape[:2], height, width)
+                    total[name] = logit.new_zeros(shape)
+                total[name][window] += logit
+    return {name: logit / count for name, logit in total.items()}
+
+
+def _spans(length: int, side: int, step: int) -> Iterator[tuple[int, int]]:
+    """Windows of one axis."""
+    side = min(side, length)
+    steps = -(-(length - side) // step) + 1
+    for number in range(steps):
+        end = min(number * step + side, length)
+        yield end - side, end
+
+
+def augmented(
+    network: Network,
+    image: Tensor,
+    tasks: Mapping[str, Task],
+    scales: Sequence[float],
+    flip: bool,
+    divisor: int,
+) -> dict[str, Tensor]:
+    """Logits averaged over zoomed and mirrored views of one image.
+
+    Each task says what a view did to its values
+    (:meth:`~mmprotomtl.tasks.Task.undo_view`).
+
+    Args:
+        network: What is run on each view.
+        image: ``1 x 3 x H x W``, without padding.
+        tasks: Tasks of the network.
+        scales: Zooms.
+        flip: Whether each zoom is also seen mirrored.
+        divisor: Views are padded to a multiple of it.
+
+    Returns:
+        ``1 x C x H x W`` of each task.
+    """
+    height, width = image.shape[-2:]
+    views: dict[str, list[Tensor]] = {name: [] for name in tasks}
+    for scale in scales:
+        size = (max(round(height * scale), 1), max(round(width * scale), 1))
+        zoomed = image
+        if size != (height, width):
+            zoomed = F.interpolate(image, size, mode='bilinear')
+        for mirror in (None, 'horizontal') if flip else (None,):
+            view = zoomed if mirror is None else zoomed.flip(-1)
+            padding = (0, -size[1] % divisor, 0, -size[0] % divisor)
+            for name, logit in network(F.pad(view, padding)).items():
+                logit = logit[..., : size[0], : size[1]]
+                if mirror is not None:
+                    logit = logit.flip(-1)
+                logit = tasks[name].undo_view(logit, mirror, scale)
+                if size != (height, width):
+                    logit = F.interpolate(
+                        logit, (height, width), mode='bilinear'
+                    )
+                views[name].append(logit)
+    return {name: torch.stack(v).mean(0) for name, v in views.items()}
