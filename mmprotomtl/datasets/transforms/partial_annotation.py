@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mmcv.transforms import BaseTransform
 
-from mmprotomtl.datasets.partial_labels import (
+from mmprotomtl.datasets.label_masks import (
     LabelMask,
     draw_label_mask,
     read_label_mask,
@@ -27,17 +27,19 @@ class PartialAnnotation(BaseTransform):
     it to its samples when it is initialised.
 
     Args:
-        mask_file: A published mask.
-        protocol: How to draw a mask if there is no file: ``one-label``,
-            ``random-label`` or ``full``.
+        mask_file: A published mask, or a manifest of ours.
+        protocol: How to draw a mask if there is no file: a key of
+            :data:`~mmprotomtl.datasets.label_masks.PROTOCOLS`.
         seed: Seed of the drawing.
         tasks: Tasks over which it is drawn, where they are more than those
             that are trained: a single-task run that shall see the labels of
             the multi-task run names all of that run's tasks. None: the data
             set's.
+        **options: Settings of the protocol: ``ratio=0.3``, ``budget=100``.
 
     Raises:
-        ValueError: Both or neither of ``mask_file`` and ``protocol``.
+        ValueError: Both or neither of ``mask_file`` and ``protocol``, or
+            options for a file.
     """
 
     def __init__(
@@ -46,16 +48,23 @@ class PartialAnnotation(BaseTransform):
         protocol: str | None = None,
         seed: int = 0,
         tasks: Sequence[str] | None = None,
+        **options,
     ) -> None:
         if (mask_file is None) == (protocol is None):
             raise ValueError(
                 f'partial_labels: mask_file={mask_file!r} and '
                 f'protocol={protocol!r} are given; give one of the two'
             )
+        if mask_file is not None and options:
+            raise ValueError(
+                f'partial_labels: {options} is not allowed beside mask_file='
+                f'{mask_file!r}, which says all of it'
+            )
         self.mask_file = mask_file
         self.protocol = protocol
         self.seed = seed
         self.tasks = tasks
+        self.options = options
         self.mask: LabelMask | None = None
 
     def bind(self, dataset: MultiTaskDataset, samples: Sequence[str]) -> None:
@@ -72,6 +81,7 @@ class PartialAnnotation(BaseTransform):
                 self.tasks or tuple(dataset.tasks),
                 self.seed,
                 dataset.applicable,
+                **self.options,
             )
 
     def hide(self, info: dict) -> dict:

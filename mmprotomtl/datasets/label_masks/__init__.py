@@ -1,0 +1,14 @@
+"""Which image has labels of which task: published masks and protocols."""
+
+from .files import read_label_mask, read_mask_file, write_label_mask
+from .mask import LabelMask
+from .protocols import PROTOCOLS, draw_label_mask
+
+__all__ = [
+    'PROTOCOLS',
+    'LabelMask',
+    'draw_label_mask',
+    'read_label_mask',
+    'read_mask_file',
+    'write_label_mask',
+]

@@ -1,0 +1,187 @@
+"""How labels are given to images; a new protocol is a function here."""
+
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
+
+import numpy as np
+
+from mmprotomtl.utils.errors import choose
+
+from .mask import LabelMask
+
+#: Tasks that an image can be given labels of at all: (sample, task) -> bool.
+Applicable = Callable[[str, str], bool]
+
+
+def one_label(
+    samples: Sequence[str],
+    tasks: Sequence[str],
+    applicable: Applicable,
+    seed: int,
+) -> dict[str, list[str]]:
+    """A random partition of the images over the tasks, as equal as can be.
+
+    Tasks that apply to fewest images choose first, as the published PASCAL
+    masks do with people.
+    """
+    rng = np.random.default_rng(seed)
+    fits = {t: [s for s in samples if applicable(s, t)] for t in tasks}
+    sizes = [len(part) for part in np.array_split(samples, len(tasks))]
+    quota = dict(zip(tasks, sizes, strict=True))
+    rank = {task: place for place, task in enumerate(tasks)}
+    labelled: dict[str, list[str]] = {}
+    for task in sorted(tasks, key=lambda t: (len(fits[t]), rank[t])):
+        free = [sample for sample in fits[task] if sample not in labelled]
+        chosen = rng.permutation(len(free))[: quota[task]]
+        labelled.update({free[place]: [task] for place in chosen})
+    return labelled
+
+
+def random_label(
+    samples: Sequence[str],
+    tasks: Sequence[str],
+    applicable: Applicable,
+    seed: int,
+) -> dict[str, list[str]]:
+    """For each image k ~ uniform{1 .. K - 1} of its K tasks, never all."""
+    rng = np.random.default_rng(seed)
+    labelled = {}
+    for sample in samples:
+        fits = [task for task in tasks if applicable(sample, task)]
+        number = rng.integers(1, max(len(fits), 2))
+        chosen = rng.permutation(len(fits))[:number]
+        labelled[sample] = [fits[place] for place in chosen]
+    return labelled
+
+
+def full(
+    samples: Sequence[str],
+    tasks: Sequence[str],
+    applicable: Applicable,
+    seed: int,
+) -> dict[str, list[str]]:
+    """Every label."""
+    del applicable, seed
+    return {sample: list(tasks) for sample in samples}
+
+
+def _of_task(seed: int, task: str) -> np.random.Generator:
+    """Random numbers of a task's own: they stay when others join it."""
+    return np.random.default_rng([seed, *task.encode()])
+
+
+def ratio(
+    samples: Sequence[str],
+    tasks: Sequence[str],
+    applicable: Applicable,
+    seed: int,
+    ratio: float,
+) -> dict[str, list[str]]:
+    """Each label is kept with probability ``ratio``, whatever the others.
+
+    Raises:
+        ValueError: ``ratio`` is not within 0 .. 1.
+    """
+    if not 0 < ratio <= 1:
+        raise ValueError(
+            f'ratio={ratio!r} is not allowed: the share of the labels that '
+            'are kept is above 0 and not above 1'
+        )
+    labelled: dict[str, list[str]] = {sample: [] for sample in samples}
+    for task in tasks:
+        kept = _of_task(seed, task).random(len(samples)) < ratio
+        for sample, keep in zip(samples, kept, strict=True):
+            if keep and applicable(sample, task):
+                labelled[sample].append(task)
+    return labelled
+
+
+def budget(
+    samples: Sequence[str],
+    tasks: Sequence[str],
+    applicable: Applicable,
+    seed: int,
+    budget: int | Mapping[str, int],
+) -> dict[str, list[str]]:
+    """So many labelled images of each task, drawn for each task anew.
+
+    Args:
+        samples: Ids of the images.
+        tasks: Names of the tasks.
+        applicable: Whether an image can have a label of a task.
+        seed: Of the drawing.
+        budget: Number of labels of each task, or task -> number.
+
+    Raises:
+        ValueError: A task is missing in ``budget``, unknown to the data set,
+            or has fewer images than that.
+    """
+    numbers = (
+        dict(budget)
+        if isinstance(budget, Mapping)
+        else dict.fromkeys(tasks, budget)
+    )
+    if set(numbers) != set(tasks):
+        raise ValueError(
+            f'budget={numbers} is not allowed: give one number, or one for '
+            f'each of the tasks {", ".join(tasks)}'
+        )
+    labelled: dict[str, list[str]] = {sample: [] for sample in samples}
+    for task in tasks:
+        fits = [sample for sample in samples if applicable(sample, task)]
+        if not 0 <= numbers[task] <= len(fits):
+            raise ValueError(
+                f'budget of {task!r}: {numbers[task]} is not allowed, it has '
+                f'0 .. {len(fits)} images that can be labelled'
+            )
+        chosen = _of_task(seed, task).permutation(len(fits))[: numbers[task]]
+        for place in chosen:
+            labelled[fits[place]].append(task)
+    return labelled
+
+
+#: Protocol -> how it draws; arguments after the first four are its options.
+PROTOCOLS: dict[str, Callable[..., dict[str, list[str]]]] = {
+    'one-label': one_label,
+    'random-label': random_label,
+    'ratio': ratio,
+    'budget': budget,
+    'full': full,
+}
+
+
+def draw_label_mask(
+    protocol: str,
+    samples: Sequence[str],
+    tasks: Sequence[str],
+    seed: int = 0,
+    applicable: Applicable = lambda sample, task: True,
+    **options,
+) -> LabelMask:
+    """Draw the labelled tasks of each image.
+
+    Args:
+        protocol: A key of :data:`PROTOCOLS`.
+        samples: Ids of the images.
+        tasks: Names of the tasks, in any order.
+        seed: The same seed and arguments draw the same mask.
+        applicable: Whether an image can have a label of a task.
+        **options: Settings of the protocol: ``ratio`` of ``ratio``,
+            ``budget`` of ``budget``.
+
+    Raises:
+        ValueError: The protocol is unknown, or its options are others.
+    """
+    choose('protocol', protocol, PROTOCOLS)
+    draw = PROTOCOLS[protocol]
+    known = list(signature(draw).parameters)[4:]
+    if sorted(options) != sorted(known):
+        raise ValueError(
+            f'protocol {protocol!r} has the options {known}, but {options} '
+            'was given'
+        )
+    tasks = sorted(tasks)
+    labelled = draw(samples, tasks, applicable, seed, **options)
+    labelled = {sample: labelled.get(sample, []) for sample in samples}
+    drawn_with = None if protocol == 'full' else seed
+    return LabelMask(labelled, tasks, protocol, drawn_with, None, options)
