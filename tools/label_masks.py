@@ -70,7 +70,9 @@ def bound_mask(args: argparse.Namespace, partial_labels: dict) -> LabelMask:
     if 'protocol' in partial_labels and own.get('tasks'):
         # A single-task run sees the labels of the multi-task run.
         partial_labels['tasks'] = own['tasks']
-    dataset_cfg.update(partial_labels=partial_labels, pipeline=[])
+    # Not `update`, which would merge it into the config's own.
+    dataset_cfg['partial_labels'] = partial_labels
+    dataset_cfg['pipeline'] = []
     dataset = DATASETS.build(dataset_cfg)
     assert isinstance(dataset, MultiTaskDataset)
     mask = dataset.pipeline.transforms[0].mask
