@@ -3,6 +3,10 @@
 import numpy as np
 import pytest
 import torch
+import torchmetrics
+from sklearn import metrics as sklearn
+from torch import distributed as dist
+from torch import multiprocessing as mp
 
 from mmprotomtl.evaluation import MultiTaskMetric
 from mmprotomtl.evaluation.measures import ForegroundF, ForegroundOverlap
@@ -131,3 +135,113 @@ def test_a_task_s_own_measures_go_before_a_protocol():
     own = [dict(type='ForegroundF', beta_square=1.0)]
     (task,) = build_tasks(dict(sal=dict(measures=own))).values()
     assert task.measures('mtinet') == own
+
+
+def predictions(number=7, seed=1):
+    """Labels and predictions of tasks with classes, depth, normals."""
+    rng = np.random.default_rng(seed)
+    for i in range(number):
+        shape = (24, 30 + i)
+        semseg = rng.integers(0, 5, shape)
+        guess = np.where(rng.random(shape) < 0.6, semseg, (semseg + 1) % 5)
+        depth = rng.uniform(0.5, 8, shape).astype(np.float32)
+        far = (depth + rng.normal(0, 0.4, shape)).astype(np.float32)
+        normals = rng.normal(size=(2, 3, *shape)).astype(np.float32)
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+        hole = rng.random(shape) < 0.2
+        semseg[hole], depth[hole], normals[0][:, hole] = 255, 0, 0
+        yield dict(
+            gt_maps=dict(
+                semseg=torch.from_numpy(semseg.astype(np.uint8))[None],
+                depth=torch.from_numpy(depth)[None],
+                normals=torch.from_numpy(normals[0]),
+            ),
+            pred_maps=dict(
+                semseg=torch.from_numpy(guess)[None],
+                depth=torch.from_numpy(far)[None],
+                normals=torch.from_numpy(normals[1]),
+            ),
+        )
+
+
+THREE = dict(semseg=dict(num_classes=5), depth=dict(), normals=dict())
+
+
+def evaluated(samples, size):
+    metric = MultiTaskMetric(tasks=THREE)
+    for sample in samples:
+        metric.process(None, [sample])
+    return metric.evaluate(size)
+
+
+def pooled(task, known):
+    pairs = [
+        (s['pred_maps'][task].numpy(), s['gt_maps'][task].numpy())
+        for s in predictions()
+    ]
+    pred = np.concatenate([p[:, known(t)] for p, t in pairs], 1)
+    truth = np.concatenate([t[:, known(t)] for _, t in pairs], 1)
+    return pred, truth
+
+
+def test_against_scikit_learn_and_torchmetrics():
+    got = evaluated(predictions(), 7)
+    pred, truth = pooled('semseg', lambda t: t[0] != 255)
+    assert got['semseg/mIoU'] == pytest.approx(
+        100 * sklearn.jaccard_score(truth[0], pred[0], average='macro')
+    )
+    assert got['semseg/pixAcc'] == pytest.approx(
+        100 * sklearn.accuracy_score(truth[0], pred[0])
+    )
+    assert got['semseg/mIoU'] == pytest.approx(
+        100
+        * torchmetrics.functional.jaccard_index(
+            torch.from_numpy(pred[0]),
+            torch.from_numpy(truth[0]),
+            task='multiclass',
+            num_classes=5,
+        ).item(),
+        rel=1e-5,
+    )
+    pred, truth = pooled('depth', lambda t: t[0] > 0)
+    pred, truth = pred[0].astype(np.float64), truth[0].astype(np.float64)
+    assert got['depth/RMSE'] == pytest.approx(
+        sklearn.root_mean_squared_error(truth, pred)
+    )
+    assert got['depth/absErr'] == pytest.approx(
+        sklearn.mean_absolute_error(truth, pred)
+    )
+    assert got['depth/relErr'] == pytest.approx(
+        sklearn.mean_absolute_percentage_error(truth, pred)
+    )
+    pred, truth = pooled('normals', lambda t: (t != 0).any(0))
+    cosine = torchmetrics.functional.cosine_similarity(
+        torch.from_numpy(pred).T.double(),
+        torch.from_numpy(truth).T.double(),
+        reduction='none',
+    )
+    angle = np.degrees(np.arccos(cosine.numpy()))
+    assert got['normals/mErr'] == pytest.approx(angle.mean(), rel=1e-6)
+
+
+def _rank(rank, address, results):
+    dist.init_process_group(
+        'gloo', init_method=address, rank=rank, world_size=2
+    )
+    # An odd number of images: the ranks have different ones, and numbers.
+    results.put((rank, evaluated(list(predictions())[rank::2], 7)))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def test_two_processes_score_as_one(tmp_path):
+    context = mp.get_context('spawn')
+    results = context.SimpleQueue()
+    address = f'file://{tmp_path}/meeting'
+    mp.spawn(_rank, (address, results), nprocs=2)
+    one = evaluated(predictions(), 7)
+    for _ in range(2):
+        _, scores = results.get()
+        assert scores.keys() == one.keys()
+        for key, value in one.items():
+            assert scores[key] == pytest.approx(value, rel=1e-12), key

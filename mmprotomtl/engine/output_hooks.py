@@ -10,10 +10,12 @@ from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from torch import Tensor
 
+from mmprotomtl.evaluation import MultiTaskMetric
 from mmprotomtl.evaluation.delta import Reference
 from mmprotomtl.registry import HOOKS
 from mmprotomtl.structures import MultiTaskDataSample
 from mmprotomtl.tasks import build_tasks
+from mmprotomtl.utils.dist import unwrap
 from mmprotomtl.utils.files import write_json
 from mmprotomtl.version import __version__
 
@@ -38,15 +40,15 @@ class MetricsFileHook(Hook):
         """Check that the run may be compared with its reference."""
         if not _references(runner.val_evaluator):
             return
-        seed, trained_on = (
-            self._meta.get('seed'),
-            self._meta.get('dataset_meta'),
-        )
+        seed = self._meta.get('seed')
+        trained_on = self._meta.get('dataset_meta')
         if isinstance(runner._train_loop, BaseLoop):
             seed = runner.seed
             trained_on = runner.train_dataloader.dataset.metainfo
         dataset = runner.val_dataloader.dataset
-        report = self._facts(dataset, seed, trained_on or {})
+        report = self._facts(
+            dataset, runner.val_evaluator, seed, trained_on or {}
+        )
         _check_reference(runner.val_evaluator, report)
 
     def before_test(self, runner: Runner) -> None:
@@ -56,15 +58,24 @@ class MetricsFileHook(Hook):
     def _tested(self, runner: Runner) -> dict:
         return self._facts(
             runner.test_dataloader.dataset,
+            runner.test_evaluator,
             self._meta.get('seed'),
             self._meta.get('dataset_meta') or {},
         )
 
     @staticmethod
-    def _facts(dataset: Any, seed: int | None, trained_on: dict) -> dict:
+    def _facts(
+        dataset: Any, evaluator: Evaluator, seed: int | None, trained_on: dict
+    ) -> dict:
         """What a result depends on besides the method."""
+        protocols = [
+            metric.protocol
+            for metric in evaluator.metrics
+            if isinstance(metric, MultiTaskMetric)
+        ]
         return dict(
             seed=seed,
+            protocol=protocols[0] if protocols else None,
             label_mask=trained_on.get('label_mask'),
             test_data=dict(
                 type=type(dataset).__name__,
@@ -99,7 +110,7 @@ class MetricsFileHook(Hook):
                 checkpoint=runner.cfg.get('load_from'),
                 epoch=self._meta.get('epoch'),
                 iter=self._meta.get('iter'),
-                inference=runner.cfg.model.get('test_cfg'),
+                inference=getattr(unwrap(runner.model), 'test_cfg', None),
                 selection=selection,
                 selected_on=selection.get('on'),
                 **self._tested(runner),

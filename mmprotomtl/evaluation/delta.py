@@ -39,7 +39,8 @@ def read_report(path: str | Path) -> dict:
 
 
 def facts(report: Mapping) -> dict:
-    """What two results must share to be compared: test data, labels, seed.
+    """What two results must share to be compared: how and on what they were
+    tested, labels, seed.
 
     Args:
         report: What a ``metrics.json`` holds.
@@ -56,6 +57,7 @@ def facts(report: Mapping) -> dict:
         'test_data.split': data.get('split'),
         'test_data.holdout': data.get('holdout'),
         'test_data.images': data.get('images'),
+        'protocol': report.get('protocol'),
         'label_mask.sha256': labels,
         'seed': report.get('seed'),
     }

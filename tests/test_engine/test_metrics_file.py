@@ -91,6 +91,8 @@ def test_a_choice_on_test_data_has_to_be_asked_for(runner):
 
 def test_delta_m(runner, checkpoint, first, tmp_path):
     assert 'delta_m' not in first['metrics']
+    assert first['protocol'] == 'default'
+    assert first['inference']['mode'] == 'whole'
     assert first['tasks']['depth'] == dict(metric='RMSE', higher=False)
     semseg, depth = tmp_path / 'semseg.json', tmp_path / 'depth.json'
     scores = first['metrics']
@@ -126,3 +128,23 @@ def test_delta_m(runner, checkpoint, first, tmp_path):
     depth.write_text('{')
     with pytest.raises(ValueError, match='depth.json: not JSON'):
         against(semseg, depth)
+
+
+def test_the_command_line(runner, checkpoint, tool, tmp_path):
+    """Views and a reference, as a user asks for them."""
+    config = tmp_path / 'c.py'
+    runner('config').cfg.dump(config)
+    first, second = tmp_path / 'first', tmp_path / 'second'
+    tool('tools/test.py', config, checkpoint, '--work-dir', first, '--tta')
+    report = json.loads((first / 'metrics.json').read_text())
+    assert report['inference']['tta']['flip'] is True
+    assert len(report['inference']['tta']['scales']) == 6
+    reference = first / 'metrics.json'
+    tool(
+        'tools/test.py', config, checkpoint, '--work-dir', second, '--tta',
+        '--cfg-options', f'test_evaluator.reference={reference}',
+        'model.test_cfg.mode=whole',
+    )  # fmt: skip
+    report = json.loads((second / 'metrics.json').read_text())
+    assert report['metrics']['delta_m'] == 0
+    assert report['reference'] == [str(reference)]

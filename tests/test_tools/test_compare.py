@@ -101,6 +101,12 @@ def test_mean_spread_and_delta(compare, runs, reference):
     assert 'semseg/pixAcc' not in ours
 
 
+def test_other_inference_is_another_row(compare, runs, write):
+    tta = dict(mode='whole', tta=dict(flip=True))
+    text = compare(*runs, write('t', 'ours', 0, 45.0, 0.4, inference=tta))
+    assert '| ours (tta) | one-label | abcdef01 | last | 1 | **45.00**' in text
+
+
 def test_the_best_is_bold(compare, runs, tmp_path):
     compare(*runs, '--out', tmp_path / 'table.md')
     text = (tmp_path / 'table.md').read_text()
@@ -121,6 +127,8 @@ def test_what_does_not_belong_together_is_refused(compare, runs, write):
 
     other = write('c', 'ours', 3, 1.0, test_data=dict(split='val', images=7))
     assert 'test_data.' in refused(*runs, other)
+    other = write('g', 'ours', 3, 1.0, protocol='invpt')
+    assert "its protocol is 'invpt', not None" in refused(*runs, other)
     assert 'give each run once' in refused(*runs, write('e', 'base', 1, 9.0))
     wrong = write(
         'f', 'stl', 0, 9.0, 1.0, label_mask=dict(protocol='x', sha256='77')

@@ -19,6 +19,8 @@ import numpy as np
 from mmprotomtl.evaluation.delta import Reference, facts, read_report
 from mmprotomtl.utils.files import write_text
 
+#: What runs in one table may differ by.
+OF_A_RUN = ('label_mask', 'seed')
 #: Text that LaTeX would take for something else.
 LATEX = str.maketrans({c: f'\\{c}' for c in '_%#&'})
 #: Columns about the rows, before the scores.
@@ -58,11 +60,11 @@ def load(runs: Sequence[str]) -> dict[str, dict]:
     (first, told), *others = reports.items()
     for file, report in others:
         for key, value in facts(report).items():
-            if key.startswith('test_data') and value != facts(told)[key]:
+            if key.split('.')[0] not in OF_A_RUN and value != facts(told)[key]:
                 raise ValueError(
-                    f'{file} was not tested on the data of {first}: its '
+                    f'{file} was not tested as {first} was: its '
                     f'{key} is {value!r}, not {facts(told)[key]!r}; compare '
-                    'runs that were tested on the same images'
+                    'runs that were tested on the same images by one protocol'
                 )
     return reports
 
@@ -98,11 +100,22 @@ def about(report: dict) -> tuple[str, ...]:
     """What tells one row from another: method, labels, mask, checkpoint."""
     mask = report.get('label_mask') or dict(protocol='full')
     return (
-        Path(report.get('config') or 'unnamed').stem,
+        Path(report.get('config') or 'unnamed').stem + inference(report),
         mask['protocol'],
         mask.get('sha256', '-')[:8],
         checkpoint(report),
     )
+
+
+def inference(report: dict) -> str:
+    """How the network was run, if not over the whole image at once."""
+    cfg = report.get('inference') or {}
+    words = [
+        *(['slide'] if cfg.get('mode') == 'slide' else []),
+        *(['tta'] if cfg.get('tta') else []),
+        *(['network size'] if cfg.get('size') == 'network' else []),
+    ]
+    return f' ({", ".join(words)})' if words else ''
 
 
 def checkpoint(report: dict) -> str:
