@@ -55,7 +55,10 @@ def main() -> None:
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     print('Reading every image and every label, hidden ones too.', flush=True)
-    reports = check_config(cfg, args.split, args.workers)
+    try:
+        reports = check_config(cfg, args.split, args.workers)
+    except ValueError as error:
+        sys.exit(f'{args.config}: {error}')
     for report in reports:
         print(format_report(report), end='\n\n')
     errors = sum(len(report['errors']) for report in reports)

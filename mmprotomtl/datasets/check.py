@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -9,6 +10,7 @@ from functools import partial
 
 import cv2
 import torch
+from mmengine.utils import ProgressBar
 from prettytable import PrettyTable
 
 from mmprotomtl.registry import DATASETS
@@ -19,6 +21,8 @@ from .multitask_dataset import MultiTaskDataset
 from .transforms.loading import LoadMultiTaskImage, check_size
 
 LOADERS = ('train', 'val', 'test')
+#: Fewer samples are read before a pool of processes has started.
+POOL_FROM = 64
 
 
 def check_config(
@@ -92,10 +96,12 @@ def check_dataset(cfg: dict, workers: int | None = None) -> dict:
     )  # fmt: skip
     errors, warnings = report['errors'], report['warnings']
     try:
-        dataset: MultiTaskDataset = DATASETS.build(cfg)
+        dataset = DATASETS.build(cfg)
+        if not isinstance(dataset, MultiTaskDataset):
+            raise ValueError(f'{cfg["type"]} is no data set of many tasks')
         dataset.problems = []
         samples = dataset.load_data_list()
-    except ValueError as error:
+    except (ValueError, KeyError, TypeError, OSError) as error:
         errors.append(_problem(error, cfg.get('data_root')))
         return report
     errors.extend(map(_problem, dataset.problems))
@@ -131,7 +137,9 @@ def check_dataset(cfg: dict, workers: int | None = None) -> dict:
 def _problem(error: Exception, file: str | None = None) -> dict:
     if isinstance(error, DataFileError):
         return dict(file=error.path, problem=error.problem)
-    return dict(file=str(file), problem=str(error))
+    # What a reader or a task of the user's raises is a finding too.
+    kind = '' if type(error) is ValueError else f'{type(error).__name__}: '
+    return dict(file=str(file), problem=f'{kind}{error}')
 
 
 def _read_all(
@@ -142,17 +150,17 @@ def _read_all(
 ) -> None:
     """Read all files and add to the report what they hold."""
     read = partial(_read_one, tasks)
-    workers = min(workers, len(samples))
-    if workers > 1:
+    if workers > 1 and len(samples) >= POOL_FROM:
         with ProcessPoolExecutor(
             workers,
             mp_context=multiprocessing.get_context('spawn'),
             initializer=_one_thread,
         ) as pool:
             chunk = max(1, min(16, len(samples) // workers))
-            done = list(pool.map(read, samples, chunksize=chunk))
+            results = pool.map(read, samples, chunksize=chunk)
+            done = list(_shown(results, len(samples)))
     else:
-        done = [read(info) for info in samples]
+        done = list(_shown(map(read, samples), len(samples)))
     report['read'] = len(samples)
     report['shapes'] = _count(shape for item in done if (shape := item[0]))
     report['errors'].extend(error for item in done for error in item[2])
@@ -174,6 +182,17 @@ def _read_all(
         report['tasks'][name] = entry
 
 
+def _shown(results: Iterator, number: int) -> Iterator:
+    """The results, with a progress bar where a person looks on."""
+    bar = ProgressBar(number) if sys.stdout.isatty() and number else None
+    for result in results:
+        yield result
+        if bar:
+            bar.update()
+    if bar:
+        print()
+
+
 def _one_thread() -> None:
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
@@ -190,8 +209,8 @@ def _read_one(
     errors, labels, size = [], {}, None
     try:
         size = LoadMultiTaskImage().transform(dict(info))['ori_shape']
-    except DataFileError as error:
-        errors.append(_problem(error))
+    except Exception as error:
+        errors.append(_problem(error, info['image'].path))
     for name, file in info['labels'].items():
         if name not in tasks:
             continue
@@ -202,8 +221,8 @@ def _read_one(
                 check_size(label, size, file.path)
             described = tasks[name].describe(label, raw)
             labels[name] = (_text(label.shape), described)
-        except DataFileError as error:
-            errors.append(_problem(error))
+        except Exception as error:
+            errors.append(_problem(error, file.path))
     return (_text(size) if size else None), labels, errors
 
 

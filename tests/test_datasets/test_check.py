@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mmprotomtl.datasets.check import check_config, format_report
+from mmprotomtl.tasks import DepthTask
 
 H, W = 12, 16
 
@@ -158,6 +159,30 @@ def test_wrong_settings_are_errors(tree):
         check_config({}, ['train'])
 
 
+def test_no_reader_stops_the_check(tree, monkeypatch):
+    """What a task of the user's raises is listed with its file as well."""
+
+    def broken(self, label, raw):
+        raise KeyError('mine')
+
+    monkeypatch.setattr(DepthTask, 'describe', broken)
+    report = check(tree)[0]
+    assert [e['file'] for e in report['errors']] == [
+        str(tree / f'train/depth/{i}.npy') for i in range(6)
+    ]
+    assert report['errors'][0]['problem'] == "KeyError: 'mine'"
+    assert report['tasks']['normals']['readable'] == 6
+
+
+def test_other_data_sets_are_refused():
+    cfg = dict(train_dataloader=dict(dataset=dict(type='mmseg.ADE20KDataset')))
+    problem = check_config(cfg)[0]['errors'][0]['problem']
+    assert problem == 'mmseg.ADE20KDataset is no data set of many tasks'
+    cfg['train_dataloader']['dataset']['type'] = 'NYUv2Datset'
+    problem = check_config(cfg)[0]['errors'][0]['problem']
+    assert 'NYUv2Datset is not in the' in problem
+
+
 def test_wrapped_data_sets_and_all_tasks_of_scenes():
     scenes = dict(type='SyntheticScenesDataset', size=(48, 64))
     parts = [dict(scenes, num_scenes=n) for n in (3, 2)]
@@ -176,3 +201,28 @@ def test_wrapped_data_sets_and_all_tasks_of_scenes():
         assert report['errors'] == []
         assert len(report['tasks']) == 6
         assert 0.9 < report['tasks']['normals']['summary']['mean_length'] < 1.1
+
+
+def test_the_real_nyuv2(nyuv2):
+    """Nothing to find: the plausible ranges are those of real data."""
+    mask = dict(mask_file=str(nyuv2 / 'onelabel.pth'))
+    train, val = check(nyuv2, partial_labels=mask)
+    assert (train['images'], val['images']) == (795, 654)
+    assert train['warnings'] == train['errors'] == []
+    assert val['warnings'] == val['errors'] == []
+    used = dict(semseg=265, depth=265, normals=265)
+    assert train['label_mask']['labels'] == used
+    assert train['label_mask']['sha256'].startswith('17c5f1fb')
+    assert train['tasks']['semseg']['summary']['classes_seen'] == 13
+    assert val['tasks']['normals']['readable'] == 654
+
+
+def test_the_published_form(shared_data):
+    """Frames as they are on disk, in the types of the published files."""
+    train, val = check(shared_data / 'layouts/mtpsl_nyuv2')
+    assert train['errors'] == val['errors'] == []
+    assert train['shapes'] == {'288x384': 3}
+    assert all(
+        w['problem'].startswith(('3 images', 'classes never'))
+        for w in train['warnings']
+    )
