@@ -92,7 +92,21 @@ def image_mask(
     height, width = inputs.shape[-2:]
     mask = inputs.new_ones((len(inputs), 1, height, width), dtype=torch.bool)
     for row, sample in zip(mask, samples or [], strict=False):
-        h, w = sample.metainfo.get('img_shape', (height, width))
-        row[:, h:] = False
-        row[:, :, w:] = False
+        top, left, h, w = content_box(sample.metainfo, (height, width))
+        row[:, :top] = False
+        row[:, top + h :] = False
+        row[:, :, :left] = False
+        row[:, :, left + w :] = False
     return mask
+
+
+def content_box(
+    meta: Mapping, size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Where a padded image lies: top, left, height, width.
+
+    Args:
+        meta: The sample's meta information.
+        size: Height and width of the batch, where it says nothing.
+    """
+    return meta.get('content_box') or (0, 0, *meta.get('img_shape', size))

@@ -152,7 +152,8 @@ def read_mask_file(
         if isinstance(first, (list, tuple, np.ndarray)) and not (
             len(first) and isinstance(first[0], str)
         ):
-            rows, tasks = _of_numbers(loaded), PASCAL_COLUMNS
+            rows = _of_numbers(loaded)
+            tasks: tuple[str, ...] = PASCAL_COLUMNS
         else:
             rows, tasks = _of_lists(loaded, samples), tuple(map(str, loaded))
     except DataFileError:

@@ -8,11 +8,21 @@ from .processing import (
     MultiTaskRandomScaleCrop,
     MultiTaskResize,
 )
+from .recipe import (
+    MultiTaskPad,
+    MultiTaskRandomCrop,
+    MultiTaskRandomRotate,
+    MultiTaskRandomScale,
+)
 
 __all__ = [
     'LoadMultiTaskAnnotations',
     'LoadMultiTaskImage',
+    'MultiTaskPad',
+    'MultiTaskRandomCrop',
     'MultiTaskRandomFlip',
+    'MultiTaskRandomRotate',
+    'MultiTaskRandomScale',
     'MultiTaskRandomScaleCrop',
     'MultiTaskResize',
     'PackMultiTaskInputs',

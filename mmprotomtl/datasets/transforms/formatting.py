@@ -31,6 +31,7 @@ class PackMultiTaskInputs(BaseTransform):
         'scale_factor',
         'flip',
         'flip_direction',
+        'content_box',
     )
 
     def __init__(self, meta_keys: Sequence[str] = META_KEYS) -> None:

@@ -8,6 +8,7 @@ from mmseg.models.segmentors import BaseSegmentor
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmprotomtl.models.data_preprocessor import content_box
 from mmprotomtl.models.necks import TaskFeatures
 from mmprotomtl.registry import MODELS
 from mmprotomtl.structures import MultiTaskDataSample
@@ -128,7 +129,7 @@ class MultiTaskSegmentor(BaseSegmentor):
         for sample, logit in zip(data_samples, logits, strict=True):
             meta = dict(sample.metainfo)
             if at_network_size:
-                size = meta.get('img_shape', inputs.shape[-2:])
+                size = content_box(meta, inputs.shape[-2:])[2:]
                 meta['ori_shape'] = size
                 self._resize_labels(sample, size)
             maps = {
@@ -206,8 +207,8 @@ def _maps(features: Tensor | tuple | list) -> tuple[Tensor, ...]:
 
 def to_original(logit: Tensor, meta: dict) -> Tensor:
     """Cut the padding off and resize to ``ori_shape``, ``1 x C x H x W``."""
-    height, width = meta.get('img_shape', logit.shape[-2:])
-    logit = logit[..., :height, :width]
+    top, left, height, width = content_box(meta, logit.shape[-2:])
+    logit = logit[..., top : top + height, left : left + width]
     size = tuple(meta.get('ori_shape', logit.shape[-2:]))
     if tuple(logit.shape[-2:]) == size:
         return logit

@@ -1,0 +1,197 @@
+"""The further steps of the recipe that ATRC, InvPT and DiffusionMTL share.
+
+Their photometric distortion is mmseg's: ``mmseg.PhotoMetricDistortion``.
+"""
+
+from collections.abc import Sequence
+
+import mmcv
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmcv.transforms.utils import cache_randomness
+from mmseg.datasets.transforms import RandomCrop, RandomRotate
+
+from mmprotomtl.registry import TRANSFORMS
+from mmprotomtl.tasks import Task, apply_value_map
+
+from .processing import map_labels
+
+
+@TRANSFORMS.register_module()
+class MultiTaskRandomScale(BaseTransform):
+    """Enlarge or shrink image and labels by a random factor.
+
+    It is a zoom of the camera: depth is divided by the factor.
+
+    Args:
+        ratio_range: Smallest and largest factor, drawn uniformly.
+    """
+
+    def __init__(self, ratio_range: Sequence[float] = (0.5, 2.0)) -> None:
+        low, high = ratio_range
+        if not 0 < low <= high:
+            raise ValueError(
+                f'MultiTaskRandomScale.ratio_range={ratio_range!r} is not '
+                'allowed: give two factors above 0, the smaller one first'
+            )
+        self.ratio_range = (low, high)
+
+    @cache_randomness
+    def _decide(self) -> float:
+        return np.random.uniform(*self.ratio_range)
+
+    def transform(self, results: dict) -> dict:
+        """Scale image and labels."""
+        scale = self._decide()
+        rows, cols = results['img'].shape[:2]
+        size = max(round(rows * scale), 1), max(round(cols * scale), 1)
+
+        def zoom(task: Task, label: np.ndarray) -> np.ndarray:
+            scaled = task.resize_label(label, size)
+            return apply_value_map(scaled, task.value_map(scale=scale))
+
+        results['img'] = mmcv.imresize(results['img'], size[::-1])
+        results['img_shape'] = size
+        map_labels(results, zoom)
+        return results
+
+    def __repr__(self) -> str:
+        return f'MultiTaskRandomScale(ratio_range={self.ratio_range})'
+
+
+@TRANSFORMS.register_module()
+class MultiTaskRandomCrop(RandomCrop):
+    """mmseg's ``RandomCrop``, with the labels of all tasks.
+
+    The recipe draws anew while one class of ``semseg`` fills three quarters
+    of the window (``cat_max_ratio``). That is left out: where the label is
+    hidden it would be a leak, and where it decides for some images only, they
+    are cropped by another rule than the rest.
+
+    Args:
+        crop_size: Height and width; what is smaller stays as it is.
+    """
+
+    def __init__(self, crop_size: int | Sequence[int]) -> None:
+        if not isinstance(crop_size, int):
+            crop_size = tuple(crop_size)
+        super().__init__(crop_size)
+
+    def transform(self, results: dict) -> dict:
+        """Crop image and labels."""
+        window = self.crop_bbox(results)
+        results['img'] = self.crop(results['img'], window)
+        results['img_shape'] = results['img'].shape[:2]
+        map_labels(results, lambda task, label: self.crop(label, window))
+        return results
+
+
+@TRANSFORMS.register_module()
+class MultiTaskRandomRotate(RandomRotate):
+    """mmseg's ``RandomRotate``, with the labels of all tasks.
+
+    The camera turns about its optical axis: normals turn with the image,
+    depth stays. Corners that come from outside have no label.
+
+    Args:
+        prob: How often.
+        degree: Largest angle to either side, or smallest and largest.
+        **kwargs: See mmseg's ``RandomRotate``.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Rotate image and labels."""
+        rotate, degree = self.generate_degree()
+        if not rotate:
+            return results
+        results['img'] = self._rotate(results['img'], degree, self.pal_val)
+        results['img_shape'] = results['img'].shape[:2]
+
+        def turn(task: Task, label: np.ndarray) -> np.ndarray:
+            border = (task.invalid,) * task.label_channels
+            turned = self._rotate(label, degree, border, 'nearest')
+            # mmcv's angles are clockwise, those of the tasks are not.
+            return apply_value_map(turned, task.value_map(angle=-degree))
+
+        map_labels(results, turn)
+        return results
+
+    def _rotate(
+        self,
+        picture: np.ndarray,
+        degree: float,
+        border: float | tuple[float, ...],
+        interpolation: str = 'bilinear',
+    ) -> np.ndarray:
+        return mmcv.imrotate(
+            picture,
+            degree,
+            center=self.center,
+            border_value=border,
+            interpolation=interpolation,
+            auto_bound=self.auto_bound,
+        )
+
+
+@TRANSFORMS.register_module()
+class MultiTaskPad(BaseTransform):
+    """Put the image in the middle of a larger one, labels with it.
+
+    Comes last before packing. Where the image lies goes into the sample's
+    meta information as ``content_box`` (top, left, height, width): the model
+    cuts its predictions there, and no loss is taken outside.
+
+    Args:
+        size: Height and width of the result, at least; None: by divisor.
+        size_divisor: Height and width become multiples of it.
+        pad_val: Value of the new pixels, BGR.
+
+    Raises:
+        ValueError: Not exactly one of ``size`` and ``size_divisor``.
+    """
+
+    def __init__(
+        self,
+        size: Sequence[int] | None = None,
+        size_divisor: int | None = None,
+        pad_val: Sequence[float] = (0, 0, 0),
+    ) -> None:
+        if (size is None) == (size_divisor is None):
+            raise ValueError(
+                f'MultiTaskPad: size={size!r} and size_divisor='
+                f'{size_divisor!r} are given; give one of the two'
+            )
+        self.size = size
+        self.size_divisor = size_divisor
+        self.pad_val = tuple(pad_val)
+
+    def transform(self, results: dict) -> dict:
+        """Pad image and labels."""
+        rows, cols = results['img'].shape[:2]
+        if self.size is not None:
+            height, width = self.size
+        else:
+            height, width = (
+                -(-n // self.size_divisor) * self.size_divisor
+                for n in (rows, cols)
+            )
+        more = max(height - rows, 0), max(width - cols, 0)
+        top, left = more[0] // 2, more[1] // 2
+        padding = (left, top, more[1] - left, more[0] - top)
+
+        def pad(task: Task, label: np.ndarray) -> np.ndarray:
+            return mmcv.impad(label, padding=padding, pad_val=task.invalid)
+
+        results['img'] = mmcv.impad(
+            results['img'], padding=padding, pad_val=self.pad_val
+        )
+        results['img_shape'] = results['img'].shape[:2]
+        results['content_box'] = (top, left, rows, cols)
+        map_labels(results, pad)
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f'MultiTaskPad(size={self.size}, size_divisor='
+            f'{self.size_divisor}, pad_val={self.pad_val})'
+        )
