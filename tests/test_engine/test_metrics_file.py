@@ -130,6 +130,19 @@ def test_delta_m(runner, checkpoint, first, tmp_path):
         against(semseg, depth)
 
 
+def test_a_reference_of_other_data_stops_a_training(runner, first, tmp_path):
+    reference = tmp_path / 'reference.json'
+    reference.write_text(json.dumps(first))
+    cfg = runner('trained').cfg
+    cfg.val_dataloader = dict(cfg.test_dataloader)
+    cfg.val_dataloader.dataset = dict(cfg.test_dataloader.dataset, split='val')
+    cfg.val_evaluator = dict(type='MultiTaskMetric', reference=str(reference))
+    cfg.val_cfg = dict()
+    told = r"its test_data\.split is 'test', that of this run is 'val'"
+    with pytest.raises(ValueError, match=told):
+        Runner.from_cfg(cfg).train()
+
+
 def test_the_command_line(runner, checkpoint, tool, tmp_path):
     """Views and a reference, as a user asks for them."""
     config = tmp_path / 'c.py'
