@@ -1,6 +1,6 @@
 """Normalise and batch images, pad labels with what each task calls unknown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmengine.model import ImgDataPreprocessor
@@ -101,7 +101,7 @@ def image_mask(
 
 
 def content_box(
-    meta: Mapping, size: tuple[int, int]
+    meta: Mapping, size: Sequence[int]
 ) -> tuple[int, int, int, int]:
     """Where a padded image lies: top, left, height, width.
 
