@@ -135,7 +135,11 @@ def main() -> None:
         sys.exit(f'refused: {error}')
     show(mask)
     if args.command == 'verify':
-        print('it fits the data set')
+        bare = [task for task, n in mask.counts().items() if not n]
+        print(
+            'it fits the data set'
+            + (f', but has no label of {", ".join(bare)}' if bare else '')
+        )
 
 
 if __name__ == '__main__':

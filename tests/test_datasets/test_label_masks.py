@@ -1,9 +1,17 @@
 import json
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+try:
+    from numpy._core.multiarray import _reconstruct
+except ImportError:  # numpy < 2
+    from numpy.core.multiarray import _reconstruct
 
 from mmprotomtl.datasets import NYUv2Dataset, SyntheticScenesDataset
 from mmprotomtl.datasets.label_masks import (
@@ -137,6 +145,72 @@ def in_tmp(tmp_path, monkeypatch):
     return tmp_path
 
 
+class Forged:
+    """An array whose type says "no objects", and that holds one."""
+
+    def __reduce__(self):
+        return _reconstruct, (np.ndarray, (0,), b'b'), (
+            1, (), ForgedType(), False, b'A' * 8,
+        )  # fmt: skip
+
+
+class ForgedType:
+    def __reduce__(self):
+        return np.dtype, ('V8', False, True), (
+            3, '|', None, ('a',), {'a': (np.dtype('O'), 0)}, 8, 1, 0,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize('ending', ['npy', 'pth'])
+def test_a_forged_type_does_not_crash_the_process(ending, in_tmp):
+    """numpy itself would take the file's bytes for an address."""
+    if ending == 'npy':
+        with open('bad.npy', 'wb') as file:
+            header = dict(descr='|O', fortran_order=False, shape=())
+            np.lib.format.write_array_header_1_0(file, header)
+            pickle.dump(Forged(), file, protocol=2)
+    else:
+        torch.save(dict(a=Forged()), 'bad.pth')
+    code = (
+        'from mmprotomtl.datasets.label_masks import read_mask_file\n'
+        'from mmprotomtl.utils.errors import DataFileError\n'
+        f'try: read_mask_file("bad.{ending}")\n'
+        'except DataFileError as error: print("refused", error.path)'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f'refused bad.{ending}'
+
+
+def test_what_a_manifest_says_is_guarded(in_tmp):
+    write_label_mask('m.json', draw_label_mask('one-label', SAMPLES, TASKS))
+    manifest = json.loads((in_tmp / 'm.json').read_text())
+    for key, value in dict(
+        protocol='full', seed=7, labels=dict(a=1), images=3,
+        tasks=['a', 'b', 'c', 'd'],
+    ).items():  # fmt: skip
+        (in_tmp / 'x.json').write_text(json.dumps({**manifest, key: value}))
+        with pytest.raises(DataFileError, match='not its labels, but what'):
+            read_mask_file('x.json')
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+def test_numpy_numbers_in_both_forms_of_torch(zipped, in_tmp):
+    rows = {'x': [np.int64(1)] * 5, 'y': [np.int64(0)] * 4 + [np.int64(1)]}
+    torch.save(rows, 'a.pth', _use_new_zipfile_serialization=zipped)
+    mask = read_mask_file('a.pth')
+    assert mask.labelled['y'] == ('edge',)
+    assert len(mask.labelled['x']) == 5
+
+
+def test_a_task_without_images(in_tmp):
+    lists = dict(a=[], b=['1'])
+    np.save('lists.npy', np.array(lists, dtype=object))
+    assert read_mask_file('lists.npy').counts() == dict(a=0, b=1)
+
+
 @pytest.mark.parametrize(
     ('name', 'counts', 'numbers'),
     [
@@ -249,7 +323,7 @@ def test_budget_takes_what_applies():
             applicable,
             budget={**numbers, 'b': 41},
         )
-    with pytest.raises(ValueError, match='each of the tasks a, b, c'):
+    with pytest.raises(ValueError, match='one for each of the tasks a, b, c'):
         draw_label_mask('budget', SAMPLES, TASKS, budget=dict(a=1))
 
 
@@ -258,6 +332,14 @@ def test_options_are_checked():
         draw_label_mask('ratio', SAMPLES, TASKS)
     with pytest.raises(ValueError, match='above 0 and not above 1'):
         draw_label_mask('ratio', SAMPLES, TASKS, ratio=1.5)
+    for wrong in ('x', None, True):
+        with pytest.raises(ValueError, match='above 0 and not above 1'):
+            draw_label_mask('ratio', SAMPLES, TASKS, ratio=wrong)
+    for wrong in (1.5, 'x', None, True, dict(a=1.5, b=1, c=1)):
+        with pytest.raises(ValueError, match='give one whole number'):
+            draw_label_mask('budget', SAMPLES, TASKS, budget=wrong)
+    with pytest.raises(ValueError, match='seed=-1 is not allowed'):
+        draw_label_mask('full', SAMPLES, TASKS, -1)
     with pytest.raises(ValueError, match=r'options \[\]'):
         draw_label_mask('full', SAMPLES, TASKS, ratio=0.5)
     with pytest.raises(ValueError, match='beside mask_file'):

@@ -5,10 +5,8 @@ loads tensors and plain containers only, and the unpickler of numpy's object
 files knows the few names that a dict of strings needs.
 """
 
-import io
+import hashlib
 import json
-import pickle
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from mmprotomtl.utils.errors import DataFileError
 from mmprotomtl.utils.files import write_json
 
 from .mask import LabelMask
+from .pickles import load_numpy, load_torch
 
 #: Order of the five numbers in PASCAL-Context's ``new_*.pth``.
 PASCAL_COLUMNS = ('semseg', 'human_parts', 'sal', 'normals', 'edge')
@@ -30,55 +29,6 @@ TABLE_COLUMNS = {2: ('semseg', 'depth'), 3: ('semseg', 'depth', 'normals')}
 FORMAT = 'mmprotomtl label mask 1'
 
 Rows = dict[str, list[str]]
-
-
-class _NumpyUnpickler(pickle.Unpickler):
-    """Knows numpy's arrays, numbers and strings, and nothing else."""
-
-    ALLOWED = frozenset(
-        (module, name)
-        for package in ('numpy.core', 'numpy._core')
-        for module, name in (
-            (f'{package}.multiarray', '_reconstruct'),
-            (f'{package}.multiarray', 'scalar'),
-            ('numpy', 'ndarray'),
-            ('numpy', 'dtype'),
-            ('_codecs', 'encode'),
-        )
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        """A class or function by name, if it is harmless."""
-        if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f'{module}.{name} is not allowed')
-        return super().find_class(module, name)
-
-
-def _load_numpy(content: bytes) -> Any:
-    """The object in an ``.npy`` file that holds a single one."""
-    file = io.BytesIO(content)
-    version = np.lib.format.read_magic(file)
-    read = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
-    )
-    shape, _, dtype = read(file)
-    if shape != () or dtype.kind != 'O':
-        raise ValueError(f'holds {dtype} {shape}, not one dict')
-    loaded = _NumpyUnpickler(file, encoding='latin1').load()
-    return loaded.item() if isinstance(loaded, np.ndarray) else loaded
-
-
-def _load_torch(content: bytes) -> Any:
-    """The object in a torch file, tensors or numpy's numbers in it."""
-    try:
-        return torch.load(io.BytesIO(content), 'cpu', weights_only=True)
-    except pickle.UnpicklingError:
-        # PASCAL's masks hold numpy numbers, which torch does not trust.
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            (name,) = (n for n in archive.namelist() if n.endswith('data.pkl'))
-            return _NumpyUnpickler(io.BytesIO(archive.read(name))).load()
 
 
 def _load(path: str) -> Any:
@@ -105,8 +55,8 @@ def _load(path: str) -> Any:
         if content[:1] == b'{':
             return json.loads(content)
         if content.startswith(b'\x93NUMPY'):
-            return _load_numpy(content)
-        return _load_torch(content)
+            return load_numpy(content)
+        return load_torch(content)
     except Exception as error:
         raise DataFileError(
             path,
@@ -148,14 +98,13 @@ def read_mask_file(
         if 'labels_weights' in loaded:
             table = torch.as_tensor(loaded['labels_weights']).float().numpy()
             return _of_table(table, samples, columns, path)
-        first = next(iter(loaded.values()))
-        if isinstance(first, (list, tuple, np.ndarray)) and not (
-            len(first) and isinstance(first[0], str)
-        ):
-            rows = _of_numbers(loaded)
-            tasks: tuple[str, ...] = PASCAL_COLUMNS
-        else:
+        if not loaded:
+            raise ValueError('is empty')
+        tasks: tuple[str, ...] = PASCAL_COLUMNS
+        if all(_is_list_of_ids(value) for value in loaded.values()):
             rows, tasks = _of_lists(loaded, samples), tuple(map(str, loaded))
+        else:
+            rows = _of_numbers(loaded)
     except DataFileError:
         raise
     except Exception as error:
@@ -207,16 +156,20 @@ def _of_numbers(loaded: Mapping) -> Rows:
     return rows
 
 
+def _is_list_of_ids(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(
+        isinstance(item, str) for item in value
+    )
+
+
 def _of_lists(loaded: Mapping, samples: Sequence[str] | None) -> Rows:
     """Task -> ids; an image in no list has no label."""
     rows: Rows = {sample: [] for sample in samples or ()}
     for task, ids in loaded.items():
-        if not isinstance(task, str) or isinstance(ids, str):
-            raise ValueError(f'{task!r} is not a task with a list of ids')
+        if not isinstance(task, str):
+            raise ValueError(f'{task!r} is not a task')
         for sample in ids:
-            if not isinstance(sample, str):
-                raise ValueError(f'{task} lists {sample!r}, not an id')
-            row = rows.setdefault(str(sample), [])
+            row = rows.setdefault(sample, [])
             if task in row:
                 raise ValueError(f'{task} lists {sample!r} twice')
             row.append(task)
@@ -243,13 +196,28 @@ def _of_manifest(loaded: dict, path: str) -> LabelMask:
             f'changed after it was written: it says SHA-256 '
             f'{loaded["sha256"]}, but its labels have {mask.sha256}',
         )
+    if loaded['manifest_sha256'] != _digest(loaded):
+        raise DataFileError(
+            path,
+            'changed after it was written: not its labels, but what it says '
+            'of them (protocol, seed, options, tasks or counts)',
+        )
     return mask
+
+
+def _digest(manifest: dict) -> str:
+    """Hash of all that a manifest says."""
+    said = {k: v for k, v in manifest.items() if k != 'manifest_sha256'}
+    text = json.dumps(said, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_label_mask(path: str | Path, mask: LabelMask) -> None:
     """Write a manifest: protocol, seed, counts, hash and every label."""
     manifest = dict(format=FORMAT, **mask.summary(), tasks=mask.tasks)
     manifest['labelled'] = mask.labelled
+    # Of all of it: a changed seed is false provenance, too.
+    manifest['manifest_sha256'] = _digest(manifest)
     write_json(path, manifest)
 
 

@@ -82,7 +82,8 @@ def ratio(
     Raises:
         ValueError: ``ratio`` is not within 0 .. 1.
     """
-    if not 0 < ratio <= 1:
+    number = isinstance(ratio, (int, float)) and not isinstance(ratio, bool)
+    if not number or not 0 < ratio <= 1:
         raise ValueError(
             f'ratio={ratio!r} is not allowed: the share of the labels that '
             'are kept is above 0 and not above 1'
@@ -121,10 +122,11 @@ def budget(
         if isinstance(budget, Mapping)
         else dict.fromkeys(tasks, budget)
     )
-    if set(numbers) != set(tasks):
+    whole = all(type(number) is int for number in numbers.values())
+    if set(numbers) != set(tasks) or not whole:
         raise ValueError(
-            f'budget={numbers} is not allowed: give one number, or one for '
-            f'each of the tasks {", ".join(tasks)}'
+            f'budget={numbers} is not allowed: give one whole number, or '
+            f'one for each of the tasks {", ".join(tasks)}'
         )
     labelled: dict[str, list[str]] = {sample: [] for sample in samples}
     for task in tasks:
@@ -173,6 +175,10 @@ def draw_label_mask(
         ValueError: The protocol is unknown, or its options are others.
     """
     choose('protocol', protocol, PROTOCOLS)
+    if type(seed) is not int or seed < 0:
+        raise ValueError(
+            f'seed={seed!r} is not allowed: give a whole number from 0 on'
+        )
     draw = PROTOCOLS[protocol]
     known = list(signature(draw).parameters)[4:]
     if sorted(options) != sorted(known):
