@@ -1,11 +1,15 @@
 """Data sets, a file each, and what their samples go through."""
 
+from .cityscapes import CityscapesMTDataset
 from .multitask_dataset import MultiTaskDataset
+from .nyudv2 import NYUDv2Dataset
 from .nyuv2 import NYUv2Dataset
 from .synthetic_scenes import SyntheticScenesDataset
 
 __all__ = [
+    'CityscapesMTDataset',
     'MultiTaskDataset',
+    'NYUDv2Dataset',
     'NYUv2Dataset',
     'SyntheticScenesDataset',
 ]

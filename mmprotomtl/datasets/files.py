@@ -1,6 +1,7 @@
 """Reading images and labels from disk, with errors that name the file."""
 
 import errno
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -101,3 +102,70 @@ def read_rgb(path: str) -> np.ndarray:
     """A photograph, ``H x W x 3`` uint8, in RGB order."""
     with _open(path) as picture:
         return np.asarray(picture.convert('RGB'))
+
+
+def read_share(path: str) -> np.ndarray:
+    """A picture of 8 bits a channel as 0 .. 1, float32.
+
+    Raises:
+        DataFileError: It has another depth of colour.
+    """
+    picture = read_picture(path)
+    if picture.dtype == bool:
+        return picture.astype(np.float32)
+    if picture.dtype != np.uint8:
+        raise DataFileError(
+            path, f'values of type {picture.dtype}, expected 0 .. 255 (uint8)'
+        )
+    return picture.astype(np.float32) / 255
+
+
+#: A stored vector that is shorter is middle grey, which is no direction.
+SHORTEST_NORMAL = 0.1
+
+
+def read_normal_picture(path: str) -> np.ndarray:
+    """Normals stored as colours, n = 2 v / 255 - 1; middle grey (127 or 128
+    in all channels) becomes (0, 0, 0), unknown.
+    """
+    normal = 2 * read_share(path) - 1
+    length = np.linalg.norm(normal, axis=-1, keepdims=True)
+    return np.where(length > SHORTEST_NORMAL, normal, np.float32(0))
+
+
+def read_ids(path: str) -> list[str]:
+    """A list of image ids, one a line.
+
+    Raises:
+        DataFileError: It is missing, empty, or a line is blank, is not one
+            plain name, or comes twice; names the line.
+    """
+    try:
+        lines = Path(path).read_text('utf-8').splitlines()
+    except FileNotFoundError:
+        raise DataFileError(
+            path, 'no such list of ids; expected one id a line'
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataFileError(
+            path, f'cannot be read ({type(error).__name__}: {error})'
+        ) from error
+    first: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        if not re.fullmatch(r'\w[\w.-]*', line):
+            what = 'blank' if not line.strip() else f'{line[:60]!r}'
+            raise DataFileError(
+                path,
+                f'line {number} is {what}; expected one id, of letters, '
+                'digits and _ - . without blanks',
+            )
+        if line in first:
+            raise DataFileError(
+                path,
+                f'{line!r} is in lines {first[line]} and {number}; expected '
+                'each id once',
+            )
+        first[line] = number
+    if not first:
+        raise DataFileError(path, 'no id in it; expected one id a line')
+    return list(first)

@@ -85,13 +85,19 @@ class MultiTaskDataset(BaseDataset):
         ]
         super().__init__(pipeline=steps, **kwargs)
 
+    def known_tasks(self) -> Mapping[str, dict]:
+        """Task -> what the data set knows of it, in the order of the columns
+        of its published label masks.
+        """
+        return self.METAINFO['tasks']
+
     def _fill_in(self, tasks: Mapping[str, dict] | None) -> dict[str, dict]:
         """The arguments of the tasks, the config's over the data set's.
 
         Raises:
             ValueError: The data set has no such task, or other classes.
         """
-        known = self.METAINFO['tasks']
+        known = self.known_tasks()
         if tasks is None:
             return {name: dict(args) for name, args in known.items()}
         filled = {}

@@ -19,7 +19,7 @@ from mmprotomtl.datasets.files import (
     read_picture,
     read_rgb,
 )
-from mmprotomtl.datasets.nyuv2 import read_classes
+from mmprotomtl.datasets.mtan_dataset import read_classes
 from mmprotomtl.datasets.transforms.loading import (
     LoadMultiTaskAnnotations,
     LoadMultiTaskImage,

@@ -72,7 +72,7 @@ class PartialAnnotation(BaseTransform):
         if self.protocol is None:
             assert self.mask_file is not None
             self.mask = read_label_mask(
-                self.mask_file, samples, tuple(dataset.METAINFO['tasks'])
+                self.mask_file, samples, tuple(dataset.known_tasks())
             )
         else:
             self.mask = draw_label_mask(

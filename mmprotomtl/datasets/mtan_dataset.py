@@ -1,0 +1,78 @@
+"""What the data sets that MTAN published share: numbered .npy files."""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from mmprotomtl.utils.errors import DataFileError
+
+from .files import DataFile, read_npy
+from .multitask_dataset import MultiTaskDataset
+
+
+def read_classes(path: str, unlabelled: int = -1) -> np.ndarray:
+    """Classes stored as numbers, ``unlabelled`` becoming 255."""
+    label = read_npy(path)
+    if label.dtype == np.int8:
+        label = label.astype(np.int16)  # 255 is no int8
+    return np.where(label == unlabelled, 255, label)
+
+
+class MTANDataset(MultiTaskDataset):
+    """``data_root/{train,val}/FOLDER/{i}.npy``, with ``image`` one of the
+    folders: ``H x W x 3`` in 0 .. 1. Row i of a published label mask is
+    ``{i}.npy``. ``val`` is the official test set.
+
+    A subclass says in :attr:`FOLDERS` where its labels are.
+    """
+
+    #: Task -> folder of its labels, and how they are read.
+    FOLDERS: ClassVar[Mapping[str, tuple[str, Callable]]]
+
+    @property
+    def folders(self) -> Mapping[str, tuple[str, Callable]]:
+        """:attr:`FOLDERS`, after the data set's arguments."""
+        return self.FOLDERS
+
+    def load_data_list(self) -> list[dict]:
+        """List the images in the order of their numbers.
+
+        Raises:
+            DataFileError: The folder is missing or its numbers have gaps.
+        """
+        root = Path(self.data_root, self.split)
+        images = root / 'image'
+        if not images.is_dir():
+            expected = ['image', *(name for name, _ in self.folders.values())]
+            raise DataFileError(
+                str(images),
+                f'no such folder. {type(self).__name__} expects {{train,val}}'
+                f'/{{{",".join(expected)}}}/{{i}}.npy, the pre-processed data '
+                'that MTAN published; put it, or a link to it, there (see '
+                'docs/datasets.md)',
+            )
+        names = [p.name for p in images.iterdir()]
+        numbers = sorted(
+            int(n[:-4]) for n in names if re.match(r'\d+\.npy$', n)
+        )
+        if numbers != list(range(len(numbers))):
+            for gap in sorted(set(range(numbers[-1])).difference(numbers)):
+                self.refuse(
+                    str(images / f'{gap}.npy'),
+                    f'missing, though there are numbers up to {numbers[-1]}: '
+                    'label masks count the images from 0 without gaps',
+                )
+        return [
+            dict(
+                sample_id=str(i),
+                image=DataFile(str(images / f'{i}.npy'), read_npy),
+                labels={
+                    task: DataFile(str(root / folder / f'{i}.npy'), read)
+                    for task, (folder, read) in self.folders.items()
+                },
+            )
+            for i in numbers
+        ]

@@ -1,0 +1,147 @@
+"""NYUD-v2 with 40 classes and 4 tasks, in its two published archives."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from mmprotomtl.registry import DATASETS
+from mmprotomtl.utils.errors import DataFileError
+
+from .files import (
+    DataFile,
+    read_ids,
+    read_normal_picture,
+    read_npy,
+    read_picture,
+    read_rgb,
+    read_share,
+)
+from .multitask_dataset import MultiTaskDataset
+
+CLASSES = (
+    'wall', 'floor', 'cabinet', 'bed', 'chair', 'sofa', 'table', 'door',
+    'window', 'bookshelf', 'picture', 'counter', 'blinds', 'desk', 'shelves',
+    'curtain', 'dresser', 'pillow', 'mirror', 'floor mat', 'clothes',
+    'ceiling', 'books', 'refrigerator', 'television', 'paper', 'towel',
+    'shower curtain', 'box', 'whiteboard', 'person', 'night stand', 'toilet',
+    'sink', 'lamp', 'bathtub', 'bag', 'other structure', 'other furniture',
+    'other prop',
+)  # fmt: skip
+
+
+def read_classes_from_1(path: str) -> np.ndarray:
+    """Classes stored as 1 .. 40, 0 = unlabelled."""
+    label = read_picture(path).astype(np.int32)
+    # What is out of range has to stay so: 256 must not become 255.
+    return np.where(label == 0, 255, np.where(label > 40, 256, label - 1))
+
+
+@DATASETS.register_module()
+class NYUDv2Dataset(MultiTaskDataset):
+    """NYUD-v2 with 40 classes, depth, normals and edges, 795 and 654 images.
+
+    ``data_root`` has the folders ``images``, ``segmentation`` (png, 1 .. 40,
+    0 = unlabelled), ``depth`` (npy, metres, 0 = unknown), ``normals``,
+    ``edge`` and the lists ``gt_sets/{train,val}.txt``. Of the two archives
+    that there are, the files say which it is:
+
+    * ``NYUDv2``: images png, about 425 x 560; normals png, n = 2 v / 255 - 1;
+      edges png, v / 255.
+    * ``NYUD_MT``: images jpg, 480 x 640; normals npy, -1 .. 1; edges npy, 0
+      or 1.
+
+    Their images are cropped differently, so labels of the one do not fit the
+    images of the other. ``val`` is the official test set.
+    """
+
+    METAINFO: ClassVar[dict] = dict(
+        tasks=dict(
+            semseg=dict(num_classes=40, classes=CLASSES),
+            depth=dict(draw_range=(0.5, 8.0)),
+            normals=dict(),
+            edge=dict(max_dist=0.011),
+        )
+    )
+    PUBLISHED: ClassVar[dict] = dict(train=795, val=654)
+    #: Archive -> folder -> ending and reader, where the archives differ.
+    ARCHIVES: ClassVar[dict] = dict(
+        NYUDv2=dict(
+            images=('.png', read_rgb),
+            normals=('.png', read_normal_picture),
+            edge=('.png', read_share),
+        ),
+        NYUD_MT=dict(
+            images=('.jpg', read_rgb),
+            normals=('.npy', read_npy),
+            edge=('.npy', read_npy),
+        ),
+    )
+    #: Where they do not.
+    COMMON: ClassVar[dict] = dict(
+        segmentation=('.png', read_classes_from_1),
+        depth=('.npy', read_npy),
+    )
+    FOLDERS: ClassVar[dict] = dict(
+        semseg='segmentation', depth='depth', normals='normals', edge='edge'
+    )
+
+    def _archive(self) -> str:
+        """Which archive is on disk.
+
+        Raises:
+            DataFileError: There are no images, or files of both archives.
+        """
+        found: dict[str, list[str]] = {}
+        for folder in ('images', 'normals', 'edge'):
+            path = Path(self.data_root, folder)
+            names = path.iterdir() if path.is_dir() else ()
+            endings = {name.suffix for name in names}
+            for archive, forms in self.ARCHIVES.items():
+                if forms[folder][0] in endings:
+                    place = f'{folder}/*{forms[folder][0]}'
+                    found.setdefault(archive, []).append(place)
+        if len(found) > 1:
+            both = ' and '.join(
+                f'{", ".join(places)} of {archive}'
+                for archive, places in sorted(found.items())
+            )
+            raise DataFileError(
+                str(self.data_root),
+                f'a mixture of two archives: {both}; their crops differ, so '
+                'keep each in a folder of its own',
+            )
+        if not found or not Path(self.data_root, 'images').is_dir():
+            raise DataFileError(
+                str(Path(self.data_root, 'images')),
+                'no images. NYUDv2Dataset expects the archive NYUDv2 '
+                '(images/*.png) or NYUD_MT (images/*.jpg), unpacked or linked '
+                'there (see docs/datasets.md)',
+            )
+        return next(iter(found))
+
+    def load_data_list(self) -> list[dict]:
+        """List the images in the order of the official list.
+
+        Raises:
+            DataFileError: The archive or the list of ids is not as expected.
+        """
+        forms = {**self.COMMON, **self.ARCHIVES[self._archive()]}
+
+        def file(folder: str, sample: str) -> DataFile:
+            ending, read = forms[folder]
+            path = Path(self.data_root, folder, f'{sample}{ending}')
+            return DataFile(str(path), read)
+
+        lists = Path(self.data_root, 'gt_sets', f'{self.split}.txt')
+        return [
+            dict(
+                sample_id=sample,
+                image=file('images', sample),
+                labels={
+                    task: file(folder, sample)
+                    for task, folder in self.FOLDERS.items()
+                },
+            )
+            for sample in read_ids(str(lists))
+        ]
