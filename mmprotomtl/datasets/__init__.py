@@ -4,6 +4,7 @@ from .cityscapes import CityscapesMTDataset
 from .multitask_dataset import MultiTaskDataset
 from .nyudv2 import NYUDv2Dataset
 from .nyuv2 import NYUv2Dataset
+from .pascal_context import PASCALContextMTDataset
 from .synthetic_scenes import SyntheticScenesDataset
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     'MultiTaskDataset',
     'NYUDv2Dataset',
     'NYUv2Dataset',
+    'PASCALContextMTDataset',
     'SyntheticScenesDataset',
 ]

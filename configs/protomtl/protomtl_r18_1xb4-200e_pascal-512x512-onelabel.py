@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/models/protomtl.py',
+    '../_base_/backbones/resnet18.py',
+    '../_base_/datasets/pascal_512x512.py',
+    '../_base_/schedules/adam_200e.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(backbone=_base_.backbone, tasks=_base_.tasks)
