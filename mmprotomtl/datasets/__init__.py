@@ -1,6 +1,8 @@
 """Data sets, a file each, and what their samples go through."""
 
 from .cityscapes import CityscapesMTDataset
+from .concat import MultiTaskConcatDataset
+from .image_folder import ImageFolderMTDataset
 from .multitask_dataset import MultiTaskDataset
 from .nyudv2 import NYUDv2Dataset
 from .nyuv2 import NYUv2Dataset
@@ -9,6 +11,8 @@ from .synthetic_scenes import SyntheticScenesDataset
 
 __all__ = [
     'CityscapesMTDataset',
+    'ImageFolderMTDataset',
+    'MultiTaskConcatDataset',
     'MultiTaskDataset',
     'NYUDv2Dataset',
     'NYUv2Dataset',

@@ -34,8 +34,8 @@ class MultiTaskDataset(BaseDataset):
         partial_labels: Arguments of :class:`PartialAnnotation`, put in front
             of the pipeline; None: none is added.
         split: The part of the data set.
-        filter_cfg: ``dict(drop_unlabelled=True)`` leaves out images to which
-            the label mask leaves no label of ``tasks``.
+        filter_cfg: ``dict(drop_unlabelled=True)`` leaves out images that have
+            no label of ``tasks``, or to which the label mask leaves none.
         holdout: ``dict(fraction=.1, seed=0, part='train')``: keep only this
             part of the split. ``part='val'`` is ``fraction`` of its images,
             drawn with ``seed``; ``part='train'`` is all others. A label mask
@@ -166,14 +166,14 @@ class MultiTaskDataset(BaseDataset):
         kept_ids = _carve([i['sample_id'] for i in samples], self.holdout)
         for step in self._label_maskers():
             step.bind(self, [info['sample_id'] for info in samples])
-            if self.filter_cfg and self.filter_cfg.get('drop_unlabelled'):
-                kept = [i for i in samples if step.hide(i)['labels']]
-                print_log(
-                    f'{len(kept)} of {len(samples)} images have a label of '
-                    f'{", ".join(self.tasks)}; the others are left out',
-                    logger='current',
-                )
-                samples = kept
+        if self.filter_cfg and self.filter_cfg.get('drop_unlabelled'):
+            kept = [info for info in samples if self.labels_left(info)]
+            print_log(
+                f'{len(kept)} of {len(samples)} images have a label of '
+                f'{", ".join(self.tasks)}; the others are left out',
+                logger='current',
+            )
+            samples = kept
         self.data_list = [i for i in samples if i['sample_id'] in kept_ids]
         if self._indices is not None:
             self.data_list = self._get_unserialized_subset(self._indices)
@@ -185,6 +185,12 @@ class MultiTaskDataset(BaseDataset):
         if self.serialize_data:
             self.data_bytes, self.data_address = self._serialize_data()
         self._fully_initialized = True
+
+    def labels_left(self, info: dict) -> dict:
+        """The labels of an entry that no mask hides."""
+        for step in self._label_maskers():
+            info = step.hide(info)
+        return info['labels']
 
     def get_data_info(self, idx: int) -> dict:
         """The entry of one sample, with the task objects."""

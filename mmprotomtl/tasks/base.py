@@ -89,6 +89,12 @@ class Task:
         """Direction of :attr:`metric`."""
         return self.metrics[self.metric]
 
+    def meaning(self) -> dict[str, object]:
+        """What data sets have to agree on to be learnt as one task: setting
+        -> value, None where nothing is said.
+        """
+        return dict(type=type(self).__name__)
+
     # -- labels ----------------------------------------------------------
 
     def check_label(self, label: np.ndarray, path: str) -> np.ndarray:

@@ -55,6 +55,10 @@ class DepthTask(Task):
         """The depth itself."""
         return 1
 
+    def meaning(self) -> dict[str, object]:
+        """Metres, or what else they are."""
+        return dict(**super().meaning(), unit=self.unit)
+
     def check_values(self, label: np.ndarray, path: str) -> np.ndarray:
         """NaN, infinite and non-positive depth is unknown depth."""
         del path

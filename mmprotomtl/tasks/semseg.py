@@ -60,6 +60,7 @@ class SemSegTask(Task):
                     f'num_classes={num_classes}'
                 )
         self.num_classes = num_classes
+        self._named = classes is not None
         self.classes = tuple(classes or map(str, range(num_classes)))
         self.palette = (
             class_colors(num_classes)
@@ -71,6 +72,14 @@ class SemSegTask(Task):
     def out_channels(self) -> int:
         """One logit a class."""
         return self.num_classes
+
+    def meaning(self) -> dict[str, object]:
+        """The classes, by their names if they have any."""
+        return dict(
+            **super().meaning(),
+            num_classes=self.num_classes,
+            classes=self.classes if self._named else None,
+        )
 
     def check_values(self, label: np.ndarray, path: str) -> np.ndarray:
         """Refuse what is neither a class nor 255."""
