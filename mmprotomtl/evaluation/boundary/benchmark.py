@@ -1,0 +1,124 @@
+"""The boundary benchmark of BSDS500: counts of an image, scores of many."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .match import candidates, match
+from .thin import thin_levels
+
+COUNTS = 4
+
+
+def thresholds(number: int) -> np.ndarray:
+    """``number`` thresholds, evenly spaced inside (0, 1)."""
+    return np.arange(1, number + 1) / (number + 1)
+
+
+def count(
+    prob: np.ndarray,
+    truths: Sequence[np.ndarray],
+    max_dist: float = 0.0075,
+    number: int = 99,
+) -> np.ndarray:
+    """Statistics of a probability map; see :func:`count_maps`.
+
+    Args:
+        prob: Probability of a boundary, ``H x W``.
+        truths: Each annotator's boundaries, bool ``H x W``.
+        max_dist: As for :func:`count_maps`.
+        number: Of thresholds.
+    """
+    levels = np.searchsorted(thresholds(number), prob, side='right')
+    return count_maps(thin_levels(levels, number), truths, max_dist)
+
+
+def count_maps(
+    maps: np.ndarray, truths: Sequence[np.ndarray], max_dist: float
+) -> np.ndarray:
+    """Statistics of an image; those of a data set are their sum.
+
+    Args:
+        maps: Thinned boundaries at each threshold, bool ``K x H x W``.
+        truths: Each annotator's boundaries, bool ``H x W``, as they are.
+        max_dist: Greatest distance of a pair as a share of the diagonal.
+
+    Returns:
+        int64 ``(K + 1) x 4``: predicted pixels matched with any annotator's,
+        predicted pixels, matched true pixels and true pixels, both summed
+        over annotators. The last row is that of the image's best threshold.
+    """
+    reach = max_dist * np.hypot(*maps.shape[1:])
+    union = maps.any(0)
+    # Pairs of all thresholds are looked up once; a threshold takes its rows.
+    pairs = [candidates(union, truth, reach) for truth in truths]
+    inside = maps[:, union]
+    total = sum(int(truth.sum()) for truth in truths)
+    counts = np.zeros((len(maps) + 1, COUNTS), np.int64)
+    for k, rows in enumerate(inside):
+        if k and np.array_equal(rows, inside[k - 1]):
+            counts[k] = counts[k - 1]
+            continue
+        right = np.zeros(int(rows.sum()), bool)
+        found = 0
+        for pair in pairs:
+            matched, size = match(pair[np.flatnonzero(rows)])
+            right |= matched
+            found += size
+        counts[k] = right.sum(), right.size, found, total
+    score = f_measure(*precision_recall(counts[:-1]))
+    best = np.flatnonzero(score == score.max())[-1]
+    counts[-1] = counts[best]
+    return counts
+
+
+def precision_recall(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Precision and recall of ``... x 4`` counts; 0 where there is none."""
+    right, guessed, found, true = np.moveaxis(
+        np.asarray(counts, np.float64), -1, 0
+    )
+    return right / np.maximum(guessed, 1), found / np.maximum(true, 1)
+
+
+def f_measure(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
+    """Harmonic mean, 0 where both are 0."""
+    whole = precision + recall
+    return 2 * precision * recall / np.where(whole > 0, whole, 1)
+
+
+def scores(total: np.ndarray) -> dict[str, float]:
+    """ODS, OIS and AP, each in 0 .. 1, of summed :func:`count_maps`.
+
+    ODS is the best F between neighbouring thresholds, with precision and
+    recall interpolated; OIS that of the images' own best thresholds; AP the
+    mean precision over recall 0, .01 .. 1, 0 where recall is out of reach.
+    NaN without a true pixel.
+    """
+    if not total[:, 3].any():
+        return dict(ODS=np.nan, OIS=np.nan, AP=np.nan)
+    precision, recall = precision_recall(total[:-1])
+    share = np.linspace(0, 1, 100)[:, None]
+    between = [
+        value[:-1] * (1 - share) + value[1:] * share
+        if len(value) > 1
+        else value
+        for value in (precision, recall)
+    ]
+    reached, first = np.unique(recall, return_index=True)
+    ap = 0.0
+    if len(reached) > 1:
+        ap = (
+            0.01
+            * np.interp(
+                np.arange(101) / 100,
+                reached,
+                precision[first],
+                left=0,
+                right=0,
+            ).sum()
+        )
+    return dict(
+        ODS=float(f_measure(*between).max()),
+        OIS=float(f_measure(*precision_recall(total[-1]))),
+        AP=float(ap),
+    )
