@@ -7,9 +7,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmprotomtl.registry import TASKS
+from mmprotomtl.utils.errors import choose
 
 from .base import masked_mean
 from .binary import BinaryTask
+
+#: How lines of published tables score edges.
+EDGE_PROTOCOLS = {
+    'default': dict(num_thresholds=99, nms=False),
+    'astmt': dict(num_thresholds=99, nms=True),
+    'mtinet': dict(num_thresholds=99, nms=False),
+    'invpt': dict(num_thresholds=101, nms=True),
+}
 
 
 @TASKS.register_module(name='edge')
@@ -24,10 +33,16 @@ class EdgeTask(BinaryTask):
         max_dist: How far, as a share of the image's diagonal, a predicted
             pixel may lie from the true one that it is matched to: .0075 for
             PASCAL-Context, .011 for NYUD-v2.
+        protocol: A key of ``EDGE_PROTOCOLS``: thresholds and suppression.
+        num_thresholds: Another number of thresholds; fewer are faster.
     """
 
     default_weight: ClassVar[float] = 50.0
-    metrics: ClassVar[Mapping[str, bool]] = {'odsF': True}
+    metrics: ClassVar[Mapping[str, bool]] = {
+        'odsF': True,
+        'oisF': True,
+        'AP': True,
+    }
     default_metric: ClassVar[str] = 'odsF'
     plausible_share: ClassVar[tuple[float, float]] = (0.0005, 0.4)
 
@@ -35,6 +50,8 @@ class EdgeTask(BinaryTask):
         self,
         positive_weight: float = 0.95,
         max_dist: float = 0.0075,
+        protocol: str = 'default',
+        num_thresholds: int | None = None,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -45,6 +62,9 @@ class EdgeTask(BinaryTask):
             )
         self.positive_weight = positive_weight
         self.max_dist = max_dist
+        choose(f'tasks.{self.name}.protocol', protocol, EDGE_PROTOCOLS)
+        self.protocol = protocol
+        self.num_thresholds = num_thresholds
 
     @property
     def out_channels(self) -> int:
@@ -67,5 +87,14 @@ class EdgeTask(BinaryTask):
         return logits.sigmoid()
 
     def default_measures(self) -> list[dict]:
-        """F-measure at the best threshold of the data set."""
-        return [dict(type='BoundaryF', max_dist=self.max_dist)]
+        """F-measures of the boundary benchmark."""
+        return self.protocol_measures(self.protocol)
+
+    def protocol_measures(self, protocol: str) -> list[dict]:
+        """The benchmark as a line of published tables runs it."""
+        settings = dict(
+            EDGE_PROTOCOLS.get(protocol, EDGE_PROTOCOLS['default'])
+        )
+        if self.num_thresholds is not None:
+            settings['num_thresholds'] = self.num_thresholds
+        return [dict(type='BoundaryF', max_dist=self.max_dist, **settings)]

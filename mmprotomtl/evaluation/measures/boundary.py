@@ -1,72 +1,60 @@
 """Edges: F-measure of boundaries."""
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from mmprotomtl.evaluation.boundary import count, scores, suppress
 from mmprotomtl.registry import MEASURES
 
-from .base import Measure, ratio
+from .base import Measure
 
 
 @MEASURES.register_module()
 class BoundaryF(Measure):
-    """F-measure in percent at the best threshold of the data set (ODS).
+    """F-measures in percent of the boundary benchmark of BSDS500.
 
-    A predicted pixel is right if a true one lies within ``max_dist`` of it,
-    and a true one is found the same way round. This is the tolerant count, not
-    yet the one-to-one matching of the Matlab benchmark: use it to compare
-    models with each other, not with published numbers.
+    The prediction is rounded to the 256 levels of the images that the Matlab
+    program reads, and thinned at each threshold. Its pixels are matched one to
+    one, as many as possible, with those of the label, which is not thinned.
 
     Args:
-        max_dist: Tolerance as a share of the image's diagonal.
+        max_dist: Greatest distance of a pair as a share of the diagonal.
         num_thresholds: Evenly spaced in (0, 1).
+        nms: Suppress what is not a maximum across its edge first.
     """
 
     def __init__(
-        self, max_dist: float = 0.0075, num_thresholds: int = 19
+        self,
+        max_dist: float = 0.0075,
+        num_thresholds: int = 99,
+        nms: bool = False,
     ) -> None:
         self.max_dist = max_dist
-        self.thresholds = (np.arange(num_thresholds) + 1) / (
-            num_thresholds + 1
-        )
+        self.num_thresholds = num_thresholds
+        self.nms = nms
 
     def statistics(self, pred: Tensor, label: Tensor, valid: Tensor) -> Tensor:
-        """Per threshold: right and all predicted, found and all true."""
-        prob = pred[0].cpu().numpy()
+        """Per threshold, and at the image's best one: right and all
+        predicted, found and all true.
+        """
         known = valid.cpu().numpy()
+        prob = np.rint(pred[0].double().cpu().numpy() * 255) / 255
+        if self.nms:
+            prob = suppress(prob)
         truth = (label[0].cpu().numpy() == 1) & known
-        reach = self.max_dist * np.hypot(*truth.shape)
-        near_truth = _distance(truth) <= reach
-        counts = []
-        for threshold in self.thresholds:
-            guess = (prob >= threshold) & known
-            found = truth & (_distance(guess) <= reach)
-            counts.append(
-                [
-                    (guess & near_truth).sum(),
-                    guess.sum(),
-                    found.sum(),
-                    truth.sum(),
-                ]
-            )
-        return torch.from_numpy(np.asarray(counts, np.float64).ravel())
+        counts = count(
+            np.where(known, prob, 0),
+            [truth],
+            self.max_dist,
+            self.num_thresholds,
+        )
+        return torch.from_numpy(counts.astype(np.float64).ravel())
 
     def compute(self, total: np.ndarray) -> dict[str, float]:
-        """``odsF``."""
-        right, guessed, found, true = total.reshape(-1, 4).T
-        if not true.any():
-            return dict(odsF=np.nan)
-        precision, recall = ratio(right, guessed), ratio(found, true)
-        score = ratio(2 * precision * recall, precision + recall)
-        return dict(odsF=100 * np.nanmax(np.nan_to_num(score)))
-
-
-def _distance(mask: np.ndarray) -> np.ndarray:
-    """Distance of each pixel to the nearest one of ``mask``, in pixels."""
-    if not mask.any():
-        return np.full(mask.shape, np.inf)
-    return cv2.distanceTransform(
-        (~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
-    )
+        """``odsF``, ``oisF`` and ``AP``."""
+        values = scores(total.reshape(-1, 4))
+        return {
+            name: 100 * values[key]
+            for name, key in (('odsF', 'ODS'), ('oisF', 'OIS'), ('AP', 'AP'))
+        }

@@ -1,0 +1,147 @@
+"""Score saved edge maps by the boundary benchmark of BSDS500.
+
+python tools/analysis_tools/eval_edges.py PRED_DIR GT_DIR [--thresholds 99] \
+    [--max-dist 0.0075] [--nms] [--workers N] [--list FILE] \
+    [--out metrics.json]
+
+Predictions are PNGs, value / 255 the probability. The ground truth of ID.png
+is ID.png (boundary: not 0) or ID.mat as in BSDS500 (several annotators).
+"""
+
+import argparse
+import functools
+import json
+import multiprocessing
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.io import loadmat
+
+from mmprotomtl.evaluation.boundary import (
+    count,
+    scores,
+    suppress,
+    thresholds,
+)
+from mmprotomtl.utils.errors import DataFileError
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description='Score saved edge maps')
+    parser.add_argument('pred_dir', type=Path, help='PNGs of predictions')
+    parser.add_argument('gt_dir', type=Path, help='PNGs, or .mat of BSDS500')
+    parser.add_argument('--thresholds', type=int, default=99)
+    parser.add_argument(
+        '--max-dist',
+        type=float,
+        default=0.0075,
+        help='greatest distance of a pair as a share of the diagonal',
+    )
+    parser.add_argument(
+        '--nms', action='store_true', help='suppress non-maxima first'
+    )
+    parser.add_argument('--workers', type=int, default=1, help='processes')
+    parser.add_argument(
+        '--list', type=Path, help='file of ids, one a line: score only these'
+    )
+    parser.add_argument('--out', type=Path, help='write scores and counts')
+    args = parser.parse_args()
+    for name in ('thresholds', 'workers'):
+        if getattr(args, name) < 1:
+            parser.error(f'--{name}: choose 1 or more')
+    if args.max_dist <= 0:
+        parser.error('--max-dist: choose a value above 0')
+    return args
+
+
+def read_image(path: Path) -> np.ndarray:
+    """A PNG of one channel."""
+    try:
+        with Image.open(path) as file:
+            image = np.asarray(file)
+    except OSError as error:
+        raise DataFileError(str(path), f'cannot be read: {error}') from error
+    if image.ndim != 2:
+        raise DataFileError(
+            str(path), f'shape {image.shape}; an edge map has one channel'
+        )
+    return image
+
+
+def read_truths(folder: Path, name: str) -> list[np.ndarray]:
+    """Each annotator's boundaries, bool ``H x W``."""
+    path = folder / f'{name}.mat'
+    if not path.is_file():
+        return [read_image(folder / f'{name}.png') != 0]
+    try:
+        cells = loadmat(path)['groundTruth'].ravel()
+        return [cell['Boundaries'][0, 0] > 0 for cell in cells]
+    except (KeyError, ValueError, IndexError, TypeError) as error:
+        raise DataFileError(
+            str(path), f'not a ground truth of BSDS500: {error!r}'
+        ) from error
+
+
+def evaluate(name: str, args: argparse.Namespace) -> np.ndarray:
+    """The counts of one image."""
+    path = args.pred_dir / f'{name}.png'
+    pred = read_image(path)
+    if pred.dtype != np.uint8:
+        raise DataFileError(
+            str(path), f'values of type {pred.dtype}; 8 bits are expected'
+        )
+    truths = read_truths(args.gt_dir, name)
+    for truth in truths:
+        if truth.shape != pred.shape:
+            raise DataFileError(
+                str(path),
+                f'size {pred.shape}; its ground truth has {truth.shape}',
+            )
+    prob = pred / 255
+    if args.nms:
+        prob = suppress(prob)
+    return count(prob, truths, args.max_dist, args.thresholds)
+
+
+def main() -> None:
+    """Score a folder."""
+    args = parse_args()
+    try:
+        if args.list:
+            names = args.list.read_text().split()
+        else:
+            names = sorted(path.stem for path in args.pred_dir.glob('*.png'))
+        if not names:
+            raise DataFileError(
+                str(args.list or args.pred_dir), 'no image to score'
+            )
+        work = functools.partial(evaluate, args=args)
+        if args.workers == 1:
+            total = sum(map(work, names))
+        else:
+            with multiprocessing.Pool(args.workers) as pool:
+                total = sum(pool.imap_unordered(work, names))
+    except (DataFileError, OSError) as error:
+        sys.exit(str(error))
+    result = scores(total)
+    print('   '.join(f'{key} {value:.4f}' for key, value in result.items()))
+    if args.out:
+        result.update(
+            images=len(names),
+            max_dist=args.max_dist,
+            nms=args.nms,
+            thresholds=thresholds(args.thresholds).tolist(),
+            **{
+                key: total[:-1, i].tolist()
+                for i, key in enumerate(('cntP', 'sumP', 'cntR', 'sumR'))
+            },
+        )
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(result, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    main()
