@@ -82,16 +82,23 @@ def test_no_truth_is_no_score():
     assert np.isnan(list(scores(counts).values())).all()
 
 
-def test_suppression_keeps_the_ridge():
-    x = np.arange(41) - 20
-    ridge = np.exp(-(x**2) / 18.0)
-    for prob in (np.tile(ridge, (41, 1)), np.tile(ridge[:, None], 41)):
-        kept = suppress(prob)[8:-8, 8:-8] > 0
-        middle = (prob == 1)[8:-8, 8:-8]
-        assert kept[middle].all()
-        # 1 % lets the flat top stay, not the slopes.
-        assert not kept[prob[8:-8, 8:-8] < 0.9].any()
-    assert (suppress(np.ones((20, 20)))[[0, -1]] == 0).all()
+@pytest.mark.parametrize('degrees', [20, 70, 110, 160])
+def test_suppression_keeps_the_ridge(degrees):
+    y, x = np.mgrid[-25:26, -25:26]
+    angle = np.radians(degrees)
+    away = np.abs(x * np.cos(angle) + y * np.sin(angle))
+    kept = suppress(np.exp(-(away**2) / 18))[8:-8, 8:-8] > 0
+    away = away[8:-8, 8:-8]
+    assert kept[away < 0.3].all()
+    # 1 % lets the flat top stay, not the slopes.
+    assert not kept[(away > 1.5) & (away < 6)].any()
+
+
+def test_suppression_fades_at_the_border():
+    kept = suppress(np.ones((20, 24)))
+    assert kept[10, :7].tolist() == [0, 0.2, 0.4, 0.6, 0.8, 1, 1]
+    assert (kept[[0, -1]] == 0).all()
+    assert (kept[:, [0, -1]] == 0).all()
 
 
 def test_presets():

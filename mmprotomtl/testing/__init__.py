@@ -12,7 +12,7 @@ TASKS = dict(
     human_parts=dict(),
     sal=dict(),
     normals=dict(),
-    edge=dict(),
+    edge=dict(num_thresholds=19),
     depth=dict(),
 )
 

@@ -9,7 +9,7 @@ tasks = dict(
     human_parts=dict(),
     sal=dict(),
     normals=dict(),
-    edge=dict(max_dist=0.011),
+    edge=dict(max_dist=0.011, num_thresholds=19),
     depth=dict(),
 )
 train_pipeline = [

@@ -11,8 +11,12 @@ COUNTS = 4
 
 
 def thresholds(number: int) -> np.ndarray:
-    """``number`` thresholds, evenly spaced inside (0, 1)."""
-    return np.arange(1, number + 1) / (number + 1)
+    """``number`` thresholds, evenly spaced inside (0, 1).
+
+    Rounded as the Matlab program's ``linspace`` does: some of them are equal
+    to a level of an 8-bit image but for the last bit.
+    """
+    return np.linspace(1 / (number + 1), 1 - 1 / (number + 1), number)
 
 
 def count(
