@@ -53,7 +53,7 @@ def count_maps(
         over annotators. The last row is that of the image's best threshold.
     """
     reach = max_dist * np.hypot(*maps.shape[1:])
-    union = maps.any(0)
+    union = np.asarray(maps.any(0))
     # Pairs of all thresholds are looked up once; a threshold takes its rows.
     pairs = [candidates(union, truth, reach) for truth in truths]
     inside = maps[:, union]
