@@ -24,6 +24,14 @@ def neck(**kwargs):
     return PrototypeNeck(**{**cfg, **kwargs})
 
 
+def read(out):
+    """What all tokens of all tasks can read, ``T x N x L x d``."""
+    tasks = len(out.features)
+    images = len(out.features[0])
+    memory = out.retrieval.memory([list(range(images))] * tasks)
+    return memory.unflatten(0, (tasks, images))
+
+
 def maps(size=64):
     return (
         torch.randn(2, 8, size // 4, size // 4),
@@ -34,10 +42,11 @@ def maps(size=64):
 def test_affinity_and_memory_are_those_of_a_hand_computation():
     module = neck(temperature=0.5, token_stride=1)
     out = module(maps())
-    assert out.features.shape == (3, 2, 8, 8, 8)
-    assert out.memory.shape == (3, 2, 64, 6)
+    assert [f.shape for f in out.features] == [(2, 8, 8, 8)] * 3
+    memory = read(out)
+    assert memory.shape == (3, 2, 64, 6)
     for t, proj in enumerate(module.projections):
-        feature = out.features[t, 1, :, 3, 5]
+        feature = out.features[t][1, :, 3, 5]
         v = module.prototypes
         similarity = F.cosine_similarity(proj(feature)[None], v)
         affinity = (similarity / 0.5).softmax(0)
@@ -45,7 +54,9 @@ def test_affinity_and_memory_are_those_of_a_hand_computation():
         assert torch.allclose(
             out.extras['logits'][t, 1, place], similarity / 0.5, atol=1e-5
         )
-        assert torch.allclose(out.memory[t, 1, place], affinity @ v, atol=1e-5)
+        assert torch.allclose(memory[t, 1, place], affinity @ v, atol=1e-5)
+        mean = proj(out.features[t][1].flatten(1).t()).mean(0)
+        assert torch.allclose(out.extras['means'][t, 1], mean, atol=1e-5)
 
 
 def test_shared_feature_is_the_sum_with_the_codes():
@@ -59,19 +70,19 @@ def test_shared_feature_is_the_sum_with_the_codes():
 
 def test_tokens_are_means_of_positions():
     out = neck(token_stride=2)(maps())
-    assert torch.allclose(
-        out.tokens[1, 0], F.avg_pool2d(out.features[1, 0], 2), atol=1e-6
-    )
+    means = F.avg_pool2d(out.features[1], 2)[0].flatten(1).t()
+    assert torch.allclose(out.retrieval.tokens[1][0], means, atol=1e-6)
+    assert out.retrieval.grid == (4, 4)
     odd = neck(token_stride=3)(maps())
-    assert odd.tokens.shape[-2:] == (3, 3)
-    last = odd.features[0, 0, :, 6:, 6:].mean((1, 2))
-    assert torch.allclose(odd.tokens[0, 0, :, 2, 2], last, atol=1e-6)
+    assert odd.retrieval.grid == (3, 3)
+    last = odd.features[0][0, :, 6:, 6:].mean((1, 2))
+    assert torch.allclose(odd.retrieval.tokens[0][0, 8], last, atol=1e-6)
 
 
 def test_a_code_dim_of_its_own():
     module = neck(quantizer=dict(num_codes=16, code_dim=5))
     assert module.quantizer.codes.shape == (16, 5)
-    assert module(maps()).features.shape == (3, 2, 8, 8, 8)
+    assert module(maps()).features[2].shape == (2, 8, 8, 8)
 
 
 @pytest.mark.parametrize(
@@ -86,18 +97,24 @@ def test_a_code_dim_of_its_own():
 def test_memories_are_exchangeable(memory, width):
     module = neck(memory=dict(type=memory))
     assert module.memory_channels == width
-    assert module(maps()).memory.shape == (3, 2, 16, width)
+    out = module(maps())
+    everything = read(out)
+    assert everything.shape == (3, 2, 16, width)
+    some = out.retrieval.memory([[1], [], [0, 1]])
+    pairs = [everything[0, 1], everything[2, 0], everything[2, 1]]
+    assert torch.allclose(some, torch.stack(pairs), atol=1e-6)
+    assert out.retrieval.memory([[], [], []]).shape == (0, 16, width)
 
 
 def test_cross_task_memory_reads_the_other_tasks():
     module = neck(memory=dict(type='CrossTaskMemory'), token_stride=1)
     out = module(maps())
     affinity = out.extras['logits'].softmax(-1)[0, 1, 10]
-    rows = out.features.flatten(3)[:, 1, :, 10]
+    rows = torch.stack(out.features).flatten(3)[:, 1, :, 10]
     expected = (affinity[1] * rows[1] + affinity[2] * rows[2]) / (
         affinity[1] + affinity[2]
     )
-    assert torch.allclose(out.memory[0, 1, 10], expected, atol=1e-5)
+    assert torch.allclose(read(out)[0, 1, 10], expected, atol=1e-5)
 
 
 def test_uniform_and_frozen_controls():
@@ -107,7 +124,7 @@ def test_uniform_and_frozen_controls():
     )
     out = module(maps())
     mean = module.prototypes.mean(0)
-    assert torch.allclose(out.memory[2, 1, 3], mean, atol=1e-6)
+    assert torch.allclose(read(out)[2, 1, 3], mean, atol=1e-6)
     assert not module.prototypes.requires_grad
 
 

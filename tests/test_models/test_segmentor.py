@@ -145,7 +145,7 @@ def test_losses_and_similarities_are_float32_under_autocast():
     data = model.data_preprocessor(scene_batch([ALL, ALL]), True)
     with torch.autocast('cpu', torch.bfloat16):
         features = model.extract_feat(data['inputs'])
-        assert features.features.dtype == torch.bfloat16
+        assert features.features[0].dtype == torch.bfloat16
         assert features.extras['logits'].dtype == torch.float32
         losses = model(**data, mode='loss')
     full = model(**data, mode='loss')

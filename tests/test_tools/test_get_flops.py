@@ -36,8 +36,8 @@ def by_hand(model, size):
         total.append(2 * positions * module.num_codes * module.code_dim)
 
     def neck(module, inputs, output):
-        tasks, images, length, width = output.extras['projected'].shape
-        slots = len(module.prototypes)
+        tasks, images, length, slots = output.extras['logits'].shape
+        width = module.prototypes.shape[1]
         # Cosines with the prototypes, and A V.
         total.append(2 * 2 * tasks * images * length * width * slots)
 
@@ -63,7 +63,8 @@ def test_against_a_count_by_hand(tool, tiny_config, tmp_path):
     # The parts make the whole.
     own = sum(parts[name]['flops'] for name in ('backbone', 'neck', 'head'))
     assert own == parts['total']['flops']
-    head = parts['head.blocks']['flops'] + parts['head.predictors']['flops']
+    inside = ('head.blocks', 'head.predictors', 'neck.memory')
+    head = sum(parts[name]['flops'] for name in inside)
     assert head == pytest.approx(parts['head']['flops'])
     assert parts['neck.reconstruction']['flops'] == 0
     assert 'neck.quantizer' in done.stdout

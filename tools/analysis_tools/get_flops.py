@@ -5,7 +5,8 @@ python tools/analysis_tools/get_flops.py CONFIG [--shape H W] [--json FILE]
 Counted are the products of convolutions and matrices in a forward pass of one
 image through all tasks, attention and codebook search included; a multiply
 and an add are two operations. What only training runs (the reconstruction of
-the image) has parameters but no operations here.
+the image) has parameters but no operations here. The head asks the neck's
+memory, so the operations of neck.memory are in the sum of the head.
 """
 
 import argparse

@@ -10,6 +10,7 @@ temperature = 1.0  # of the affinities [?]
 token_stride = 2  # positions a side that become one token [?]
 num_blocks = 2  # of the retrieval transformer [?]
 num_heads = 8  # [?]
+ffn_ratio = 2.0  # hidden width of the transformer's FFN / channels [?]
 lambda_tae = 1.0  # factor of L_tae [?]
 lambda_akg = 1.0  # factor of L_akg = L_tke + L_tc [?]
 
@@ -32,5 +33,6 @@ model = dict(
         type='RetrievalTransformerHead',
         num_blocks=num_blocks,
         num_heads=num_heads,
+        ffn_ratio=ffn_ratio,
     ),
 )

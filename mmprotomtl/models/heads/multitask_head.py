@@ -5,6 +5,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmprotomtl.models.layers import take
 from mmprotomtl.models.losses import REDUCTIONS, reduce_over_labels
 from mmprotomtl.models.necks import TaskFeatures
 from mmprotomtl.registry import MODELS
@@ -73,7 +74,7 @@ class MultiTaskHead(BaseModule):
 
     def forward(self, features: TaskFeatures) -> list[Tensor]:
         """Logits of all tasks for all images, at the features' stride."""
-        images = list(range(features.features.shape[1]))
+        images = list(range(len(features.features[0])))
         refined = self.refine(features, [images] * len(self.tasks))
         return [
             predictor(feature)
@@ -125,18 +126,6 @@ class MultiTaskHead(BaseModule):
             f'{name}.loss': task.loss_weight * total[i]
             for i, (name, task) in enumerate(self.tasks.items())
         }
-
-
-def take(feature: Tensor, rows: list[int]) -> Tensor:
-    """Rows of a tensor, by numbers known on the host.
-
-    No index travels to the device, and no rows leave a gradient of zeros.
-    """
-    if not rows:
-        return feature[:0]
-    if rows == list(range(len(feature))):
-        return feature
-    return torch.stack([feature[row] for row in rows])
 
 
 def spread(values: Tensor, rows: list[int], length: int) -> Tensor:

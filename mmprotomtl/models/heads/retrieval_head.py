@@ -1,15 +1,14 @@
 """The knowledge-retrieval transformer."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmprotomtl.models.layers import RetrievalBlock
+from mmprotomtl.models.layers import RetrievalBlock, take_pairs
 from mmprotomtl.models.necks import TaskFeatures
 from mmprotomtl.registry import MODELS
 from mmprotomtl.tasks import Task
 
-from .multitask_head import MultiTaskHead, take
+from .multitask_head import MultiTaskHead
 
 
 @MODELS.register_module()
@@ -44,7 +43,7 @@ class RetrievalTransformerHead(MultiTaskHead):
         memory_channels: int | None = None,
         num_blocks: int = 2,
         num_heads: int = 8,
-        ffn_ratio: float = 4.0,
+        ffn_ratio: float = 2.0,
         fused_attention: bool = True,
         **kwargs,
     ) -> None:
@@ -72,16 +71,14 @@ class RetrievalTransformerHead(MultiTaskHead):
 
         The blocks run once, on the pairs of all tasks.
         """
-        assert features.tokens is not None and features.memory is not None
-        own = torch.cat(super().refine(features, pairs))
-        both = zip(features.tokens, pairs, strict=True)
-        tokens = torch.cat([take(token, rows) for token, rows in both])
-        both = zip(features.memory, pairs, strict=True)
-        memory = torch.cat([take(part, rows) for part, rows in both])
-        start = x = tokens.flatten(2).transpose(1, 2)
+        retrieval = features.retrieval
+        assert retrieval is not None
+        own = take_pairs(features.features, pairs)
+        x = tokens = take_pairs(retrieval.tokens, pairs)
+        memory = retrieval.memory(pairs)
         for block in self.blocks:
             x = block(x, memory)
-        added = (x - start).transpose(1, 2).unflatten(2, tokens.shape[-2:])
+        added = (x - tokens).transpose(1, 2).unflatten(2, retrieval.grid)
         if len(added) and added.shape != own.shape:
             added = F.interpolate(added, own.shape[-2:], mode='bilinear')
         elif not len(added):

@@ -7,6 +7,7 @@ from .memories import (
     Retrieval,
     TokenMemory,
 )
+from .pairs import take, take_pairs
 from .retrieval_block import Attention, RetrievalBlock
 from .vector_quantizer import Quantized, VectorQuantizer
 
@@ -20,4 +21,6 @@ __all__ = [
     'RetrievalBlock',
     'TokenMemory',
     'VectorQuantizer',
+    'take',
+    'take_pairs',
 ]

@@ -3,6 +3,8 @@
 The paper reads A · V, prototypes weighted by a position's affinities to them.
 Once the affinities are the same everywhere, as they tend to become, that is
 one constant vector a task; the other memories are there to compare it with.
+
+Each reads for some (image, task) pairs, those that the transformer runs on.
 """
 
 from typing import NamedTuple
@@ -13,6 +15,8 @@ from torch import Tensor, nn
 
 from mmprotomtl.registry import MODELS
 
+from .pairs import take_pairs
+
 
 class Retrieval(NamedTuple):
     """What a memory can read.
@@ -20,13 +24,13 @@ class Retrieval(NamedTuple):
     Attributes:
         affinity: A, ``T x N x L x S`` (task, image, token, prototype).
         prototypes: V, ``S x d``.
-        tokens: f_t, ``T x N x L x C``.
+        tokens: f_t of each task, ``N x L x C``.
         codes: f_q, ``N x L x C``.
     """
 
     affinity: Tensor
     prototypes: Tensor
-    tokens: Tensor
+    tokens: list[Tensor]
     codes: Tensor
 
 
@@ -53,9 +57,9 @@ class PrototypeMemory(BaseModule):
         self.out_channels = prototype_dim
         self.uniform = uniform
 
-    def forward(self, source: Retrieval) -> Tensor:
-        """``T x N x L x d``."""
-        affinity = source.affinity
+    def forward(self, source: Retrieval, pairs: list[list[int]]) -> Tensor:
+        """``P x L x d``."""
+        affinity = take_pairs(source.affinity, pairs)
         if self.uniform:
             affinity = torch.full_like(affinity, 1 / affinity.shape[-1])
         return affinity @ source.prototypes.to(affinity.dtype)
@@ -75,11 +79,11 @@ class TokenMemory(BaseModule):
         self.out_channels = prototype_dim
         self.token = nn.Parameter(torch.randn(num_tasks, prototype_dim))
 
-    def forward(self, source: Retrieval) -> Tensor:
-        """``T x N x L x d``."""
+    def forward(self, source: Retrieval, pairs: list[list[int]]) -> Tensor:
+        """``P x L x d``."""
         tasks, images, length, _ = source.affinity.shape
-        token = self.token.to(source.tokens.dtype)[:, None, None]
-        return token.expand(tasks, images, length, -1)
+        token = self.token.to(source.affinity.dtype)[:, None, None]
+        return take_pairs(token.expand(tasks, images, length, -1), pairs)
 
 
 @MODELS.register_module()
@@ -99,14 +103,20 @@ class CrossTaskMemory(BaseModule):
             )
         self.out_channels = channels
 
-    def forward(self, source: Retrieval) -> Tensor:
-        """``T x N x L x C``."""
+    def forward(self, source: Retrieval, pairs: list[list[int]]) -> Tensor:
+        """``P x L x C``."""
         tasks = len(source.tokens)
         weight = source.affinity[..., :tasks]
         own = torch.eye(tasks, dtype=torch.bool, device=weight.device)
         weight = weight.masked_fill(own[:, None, None], 0)
         weight = weight / weight.sum(-1, keepdim=True).clamp(min=1e-6)
-        return torch.einsum('tnls,snlc->tnlc', weight, source.tokens)
+        # Tokens of all tasks of the images asked for.
+        others = torch.stack(source.tokens).expand(tasks, -1, -1, -1, -1)
+        return torch.einsum(
+            'pls,pslc->plc',
+            take_pairs(weight, pairs),
+            take_pairs(others.transpose(1, 2), pairs),
+        )
 
 
 @MODELS.register_module()
@@ -119,6 +129,6 @@ class CodeMemory(BaseModule):
         super().__init__()
         self.out_channels = channels
 
-    def forward(self, source: Retrieval) -> Tensor:
-        """``T x N x L x C``."""
-        return source.codes[None].expand(len(source.tokens), -1, -1, -1)
+    def forward(self, source: Retrieval, pairs: list[list[int]]) -> Tensor:
+        """``P x L x C``."""
+        return take_pairs([source.codes] * len(pairs), pairs)

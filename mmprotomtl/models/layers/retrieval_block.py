@@ -75,7 +75,7 @@ class RetrievalBlock(BaseModule):
         dims: int,
         memory_dims: int,
         num_heads: int = 8,
-        ffn_ratio: float = 4.0,
+        ffn_ratio: float = 2.0,
         fused: bool = True,
     ) -> None:
         super().__init__()

@@ -46,8 +46,8 @@ class AKGLoss(BaseModule):
         Args:
             logits: S / temperature, ``T x N x L x S``; S_tt' is the affinity
                 of task t's feature to prototype t'.
-            features: The features that the affinities were taken of, ``T x N
-                x L x d``.
+            features: Mean over the tokens of the features that the
+                affinities were taken of, ``T x N x d``.
 
         Returns:
             ``tke`` and ``tc``, scalars.
@@ -70,7 +70,7 @@ class AKGLoss(BaseModule):
         margin); 0 with a single task.
         """
         tasks = len(features)
-        anchor = F.normalize(features.mean(2), dim=-1)
+        anchor = F.normalize(features, dim=-1)
         if tasks == 1:
             return anchor.sum() * 0
         mean = F.normalize(sum_over_ranks(anchor.sum(1), True), dim=-1)

@@ -1,9 +1,8 @@
 """From the scales of a backbone to a feature map for each task."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import torch
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from mmseg.models.backbones.resnet import BasicBlock
@@ -19,17 +18,30 @@ class TaskFeatures(NamedTuple):
     """What a neck hands to a head.
 
     Attributes:
-        features: f_t, ``T x N x C x h x w``.
-        tokens: f_t at the token stride, ``T x N x C x h' x w'``; None where
-            nothing is retrieved.
-        memory: What each token can read, ``T x N x L x d``, L = h' w'.
+        features: f_t for each task, ``N x C x h x w``. They are not stacked:
+            that would copy them all.
+        retrieval: What refines them; None where nothing is retrieved.
         extras: What the neck's own losses need.
     """
 
-    features: Tensor
-    tokens: Tensor | None = None
-    memory: Tensor | None = None
+    features: list[Tensor]
+    retrieval: 'TokenRetrieval | None' = None
     extras: dict | None = None
+
+
+class TokenRetrieval(NamedTuple):
+    """What the transformer works on.
+
+    Attributes:
+        tokens: f_t at the token stride for each task, ``N x L x C``.
+        grid: Height and width of the tokens, L = h' w'.
+        memory: Gives what the tokens of some (image, task) pairs can read,
+            ``P x L x d``, from the images asked for, for each task.
+    """
+
+    tokens: list[Tensor]
+    grid: tuple[int, int]
+    memory: Callable[[list[list[int]]], Tensor]
 
 
 class ScaleFusion(BaseModule):
@@ -140,9 +152,9 @@ class MultiTaskNeck(BaseModule):
         """From the backbone's feature maps to features of the tasks."""
         return TaskFeatures(self.decode(self.fusion(feats)))
 
-    def decode(self, shared: Tensor) -> Tensor:
-        """``N x C x h x w`` to ``T x N x C x h x w``."""
-        return torch.stack([decoder(shared) for decoder in self.decoders])
+    def decode(self, shared: Tensor) -> list[Tensor]:
+        """f_t of each task from ``N x C x h x w``, of the same shape."""
+        return [decoder(shared) for decoder in self.decoders]
 
     def loss(
         self,

@@ -1,6 +1,7 @@
 """Shared knowledge, task prototypes and what each position retrieves."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from mmcv.cnn import ConvModule
@@ -13,7 +14,7 @@ from mmprotomtl.registry import MODELS
 from mmprotomtl.structures import MultiTaskDataSample
 from mmprotomtl.tasks import Task
 
-from .multitask_neck import MultiTaskNeck, TaskFeatures
+from .multitask_neck import MultiTaskNeck, TaskFeatures, TokenRetrieval
 
 
 class Reconstruction(nn.Sequential):
@@ -152,46 +153,57 @@ class PrototypeNeck(MultiTaskNeck):
         codes = self.from_codes(self.quantizer(self.to_codes(embedded)).codes)
         shared = embedded + codes  # f_i = f_e + f_q
         features = self.decode(shared)
-        tokens = self._pool(features.flatten(0, 1))
-        tokens = tokens.unflatten(0, features.shape[:2])
-        rows = tokens.flatten(3).transpose(2, 3)  # T x N x L x C
-        projected = torch.stack(
-            [
-                proj(row)
-                for proj, row in zip(self.projections, rows, strict=True)
-            ]
+        tokens = [self._tokens(feature) for feature in features]
+        # One task after the other: projections are wide, and only their mean
+        # is needed later.
+        both = zip(self.projections, tokens, strict=True)
+        associated = [self._associate(proj(own)) for proj, own in both]
+        similarity, means = (
+            torch.stack(x) for x in zip(*associated, strict=True)
         )
-        logits = self._similarity(projected) / self.temperature
+        logits = similarity / self.temperature
         affinity = logits.softmax(-1)
-        memory = self.memory(
-            Retrieval(
-                affinity.to(rows.dtype),
-                self.prototypes,
-                rows,
-                self._pool(codes).flatten(2).transpose(1, 2),
-            )
+        source = Retrieval(
+            affinity.to(tokens[0].dtype),
+            self.prototypes,
+            tokens,
+            self._tokens(codes),
         )
         if self.training:
             self._remember(affinity)
-        extras = dict(shared=shared, logits=logits, projected=projected)
-        return TaskFeatures(features, tokens, memory, extras)
-
-    def _pool(self, feature: Tensor) -> Tensor:
-        """Average to the token stride; the last tokens may be narrower."""
-        if self.token_stride == 1:
-            return feature
-        return F.avg_pool2d(
-            feature,
-            self.token_stride,
-            ceil_mode=True,
-            count_include_pad=False,
+        grid = [-(-n // self.token_stride) for n in shared.shape[-2:]]
+        return TaskFeatures(
+            features,
+            TokenRetrieval(
+                tokens, (grid[0], grid[1]), partial(self.memory, source)
+            ),
+            dict(shared=shared, logits=logits, means=means),
         )
 
-    def _similarity(self, projected: Tensor) -> Tensor:
-        """S: cosine with each prototype, ``T x N x L x S``, in float32."""
+    def _tokens(self, feature: Tensor) -> Tensor:
+        """``N x C x h x w``, averaged to the token stride, as ``N x L x C``;
+        the last tokens of a side may be narrower.
+        """
+        if self.token_stride > 1:
+            feature = F.avg_pool2d(
+                feature,
+                self.token_stride,
+                ceil_mode=True,
+                count_include_pad=False,
+            )
+        return feature.flatten(2).transpose(1, 2).contiguous()
+
+    def _associate(self, projected: Tensor) -> tuple[Tensor, Tensor]:
+        """Of one task's projected tokens, ``N x L x d``, S: their cosine with
+        each prototype, ``N x L x S``, and their mean, ``N x d``; in float32.
+        """
         with torch.autocast(projected.device.type, enabled=False):
-            feature = F.normalize(projected.float(), dim=-1)
-            return feature @ F.normalize(self.prototypes.float(), dim=-1).t()
+            projected = projected.float()
+            prototypes = F.normalize(self.prototypes.float(), dim=-1)
+            # Products are divided by the tokens' lengths: tokens of length 1
+            # would be one more copy to keep for the gradients.
+            length = projected.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+            return projected @ prototypes.t() / length, projected.mean(1)
 
     @torch.no_grad()
     def _remember(self, affinity: Tensor) -> None:
@@ -225,7 +237,7 @@ class PrototypeNeck(MultiTaskNeck):
         error = F.smooth_l1_loss(image.float(), inputs, reduction='none')
         error = torch.where(mask, error, error.new_zeros(()))
         akg = self.akg_loss(
-            features.extras['logits'], features.extras['projected']
+            features.extras['logits'], features.extras['means']
         )
         return {
             'tae.loss': self.lambda_tae * error.sum() / mask.sum(),
