@@ -3,17 +3,21 @@
     python benchmarks/step_time.py --methods mtl protomtl --json FILE
 
 Every option of the problem takes several values, and all combinations are
-measured; in each the methods take turns, so that a slow moment of the machine
-meets all of them. Where an option has three values or more, the exponent of
-growth along it is fitted. ``stl`` is one single-task network for each task.
+measured; in each the methods take turns, under all label protocols, so that a
+slow moment of the machine meets all of them. Ratios are to the first method,
+and to the first protocol of the same method. Where an option has three values
+or more, the exponent of growth along it is fitted. ``stl`` is one single-task
+network for each task.
 """
 
 import argparse
 import itertools
 import json
+import logging
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +48,7 @@ LABELS = ('one-label', 'random-label', 'full', 'none')
 METHODS = ('stl', 'mtl', 'protomtl')
 #: Options that span the grid, and of which growth is fitted if they are
 #: numbers.
-AXES = ('backbone', 'channels', 'codes', 'size', 'batch', 'tasks', 'labels')
+AXES = ('backbone', 'channels', 'codes', 'size', 'batch', 'tasks')
 
 
 def task_args(number: int) -> dict:
@@ -87,7 +91,7 @@ def labelled(protocol: str, image: int, names: list[str]) -> list[str]:
     return list(rng.permutation(names)[:number])
 
 
-def batch_of(tasks: dict, args: argparse.Namespace) -> dict:
+def batch_of(tasks: dict, labels: str, args: argparse.Namespace) -> dict:
     """A batch as the loader gives it: noise, and labels that are allowed."""
     built = build_tasks(tasks)
     generator = torch.Generator().manual_seed(0)
@@ -99,7 +103,7 @@ def batch_of(tasks: dict, args: argparse.Namespace) -> dict:
             torch.randint(256, shape, generator=generator, dtype=torch.uint8)
         )
         maps = {}
-        for name in labelled(args.labels, i, sorted(tasks)):
+        for name in labelled(labels, i, sorted(tasks)):
             task = built[name]
             noise = torch.rand(
                 task.label_channels, height, width, generator=generator
@@ -135,46 +139,36 @@ class Contender:
                     'dynamic' if args.amp == 'float16' else 1.0
                 )
             wrapper = build_optim_wrapper(model, wrapper)
-            self.runs.append((model, wrapper, tasks, own, args))
-        self.batches = [self._batch(tasks, own, args) for own in parts]
-        if method != 'stl':
-            self.batches = [batch_of(tasks, args)]
+            self.runs.append((model, wrapper))
+        self.batches = {
+            labels: batch_of(tasks, labels, args) for labels in args.labels
+        }
 
-    @staticmethod
-    def _batch(tasks: dict, own: dict, args: argparse.Namespace) -> dict:
-        """The multi-task batch with the labels of a single task."""
-        batch = batch_of(tasks, args)
-        for sample in batch['data_samples']:
-            for name in list(sample.gt_maps.keys()):
-                if name not in own:
-                    sample.gt_maps.pop(name)
-        return batch
-
-    def train(self) -> None:
+    def train(self, labels: str) -> None:
         """A training step of each network, as mmengine's loop does it."""
-        for (model, wrapper, *_), batch in zip(
-            self.runs, self.batches, strict=True
-        ):
+        for model, wrapper in self.runs:
             model.train()
-            samples = [s.clone() for s in batch['data_samples']]
-            model.train_step(
-                dict(inputs=list(batch['inputs']), data_samples=samples),
-                wrapper,
-            )
+            model.train_step(self._batch(model, labels), wrapper)
 
-    def test(self) -> None:
+    def test(self, labels: str) -> None:
         """Predictions of each network."""
-        for (model, *_), batch in zip(self.runs, self.batches, strict=True):
+        for model, _ in self.runs:
             model.eval()
-            samples = [s.clone() for s in batch['data_samples']]
             with torch.autocast(
                 next(model.parameters()).device.type,
                 dtype=getattr(torch, self.amp or 'bfloat16'),
                 enabled=bool(self.amp),
             ):
-                model.test_step(
-                    dict(inputs=list(batch['inputs']), data_samples=samples)
-                )
+                model.test_step(self._batch(model, labels))
+
+    def _batch(self, model: torch.nn.Module, labels: str) -> dict:
+        """A copy of the batch, with the labels of the model's tasks."""
+        batch = self.batches[labels]
+        samples = [sample.clone() for sample in batch['data_samples']]
+        for sample in samples:
+            for name in set(sample.gt_maps.keys()) - set(model.tasks):
+                sample.gt_maps.pop(name)
+        return dict(inputs=list(batch['inputs']), data_samples=samples)
 
     @property
     def parameters(self) -> int:
@@ -193,22 +187,24 @@ def timed(call, device: str) -> float:
     return time.perf_counter() - start
 
 
-def peak_memory(method: str, what: str, args: argparse.Namespace) -> float:
+def peak_memory(
+    method: str, what: str, labels: str, args: argparse.Namespace
+) -> float:
     """Peak of all that is allocated for a step, weights included, in MiB."""
     if args.device == 'cuda':
         torch.cuda.empty_cache()
         before = torch.cuda.memory_allocated()
         contender = Contender(method, args)
-        getattr(contender, what)()
+        getattr(contender, what)(labels)
         torch.cuda.reset_peak_memory_stats()
-        getattr(contender, what)()
+        getattr(contender, what)(labels)
         return (torch.cuda.max_memory_allocated() - before) / 2**20
     with profile(
         activities=[ProfilerActivity.CPU], profile_memory=True
     ) as prof:
         contender = Contender(method, args)
-        getattr(contender, what)()
-        getattr(contender, what)()
+        getattr(contender, what)(labels)
+        getattr(contender, what)(labels)
     with tempfile.NamedTemporaryFile(suffix='.json') as file:
         prof.export_chrome_trace(file.name)
         events = json.loads(Path(file.name).read_text())['traceEvents']
@@ -224,23 +220,33 @@ def peak_memory(method: str, what: str, args: argparse.Namespace) -> float:
 
 
 def measure(args: argparse.Namespace) -> list[dict]:
-    """All methods on one problem."""
+    """All methods, under all label protocols, on one problem."""
     rows = []
     contenders = {m: Contender(m, args) for m in args.methods}
-    times: dict = {(m, w): [] for m in args.methods for w in args.what}
+    # A prediction does not depend on labels.
+    times: dict = {
+        (method, what, labels): []
+        for what in args.what
+        for labels in (args.labels if what == 'train' else args.labels[:1])
+        for method in args.methods
+    }
     for turn in range(args.warmup + args.repeats):
-        for (method, what), found in times.items():
-            seconds = timed(getattr(contenders[method], what), args.device)
+        for (method, what, labels), found in times.items():
+            call = partial(getattr(contenders[method], what), labels)
+            seconds = timed(call, args.device)
             if turn >= args.warmup:
                 found.append(seconds)
     sizes = {m: c.parameters for m, c in contenders.items()}
     del contenders
     problem = {axis: getattr(args, axis) for axis in AXES}
-    for (method, what), found in times.items():
-        memory = None if args.no_memory else peak_memory(method, what, args)
+    for (method, what, labels), found in times.items():
+        memory = None
+        if not args.no_memory:
+            memory = peak_memory(method, what, labels, args)
         rows.append(
             dict(
                 problem,
+                labels=labels,
                 method=method,
                 what=what,
                 parameters=sizes[method],
@@ -250,18 +256,22 @@ def measure(args: argparse.Namespace) -> list[dict]:
             )
         )
     for row in rows:
-        first = next(r for r in rows if r['what'] == row['what'])
-        # Of each turn, then the median: both methods of a turn met the same
-        # machine.
-        row['time_ratio'] = statistics.median(
-            a / b
-            for a, b in zip(
-                row['all_seconds'], first['all_seconds'], strict=True
-            )
-        )
+        of_kind = [r for r in rows if r['what'] == row['what']]
+        first = next(r for r in of_kind if r['labels'] == row['labels'])
+        row['time_ratio'] = time_ratio(row, first)
         if first['memory_mib']:
             row['memory_ratio'] = row['memory_mib'] / first['memory_mib']
+        first = next(r for r in of_kind if r['method'] == row['method'])
+        row['labels_time_ratio'] = time_ratio(row, first)
     return rows
+
+
+def time_ratio(row: dict, other: dict) -> float:
+    """How much longer a row took: of each turn, then the median, since both
+    of a turn met the same machine.
+    """
+    both = zip(row['all_seconds'], other['all_seconds'], strict=True)
+    return statistics.median(a / b for a, b in both)
 
 
 def exponents(rows: list[dict]) -> list[dict]:
@@ -273,7 +283,8 @@ def exponents(rows: list[dict]) -> list[dict]:
             continue
         groups: dict = {}
         for row in rows:
-            rest = {a: row[a] for a in (*AXES, 'method', 'what') if a != axis}
+            others = (*AXES, 'labels', 'method', 'what')
+            rest = {a: row[a] for a in others if a != axis}
             groups.setdefault(json.dumps(rest), []).append(row)
         for key, members in groups.items():
             fit = dict(axis=axis, **json.loads(key))
@@ -324,6 +335,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Measure and report."""
     args = parse_args()
+    # mmengine lists every parameter that it initialises.
+    logging.disable(logging.INFO)
     pairs = list(zip(args.size[::2], args.size[1::2], strict=True))
     grid = [pairs if a == 'size' else getattr(args, a) for a in AXES]
     rows = []
@@ -333,15 +346,17 @@ def main() -> None:
         rows += measure(one)
         print('.', end='', flush=True)
     table = PrettyTable(
-        [*AXES, 'method', 'what', 'M params', 'ms', 'x', 'MiB', 'x mem'],
+        [*AXES, 'labels', 'method', 'what', 'M params', 'ms', 'x method']
+        + ['x labels', 'MiB', 'x mem'],
         align='r',
     )
     for row in rows:
         memory, ratio = row['memory_mib'], row.get('memory_ratio')
         table.add_row(
-            [row[a] for a in AXES]
-            + [row['method'], row['what'], f'{row["parameters"] / 1e6:.2f}']
+            [row[a] for a in (*AXES, 'labels', 'method', 'what')]
+            + [f'{row["parameters"] / 1e6:.2f}']
             + [f'{1000 * row["seconds"]:.0f}', f'{row["time_ratio"]:.3f}']
+            + [f'{row["labels_time_ratio"]:.3f}']
             + [f'{memory:.0f}' if memory else '']
             + [f'{ratio:.3f}' if ratio else '']
         )
@@ -349,8 +364,8 @@ def main() -> None:
     fits = exponents(rows)
     for fit in fits:
         print(
-            f'{fit["method"]} {fit["what"]}: grows with {fit["axis"]} ** '
-            f'{fit["seconds_exponent"]:.2f} in time, ** '
+            f'{fit["method"]} {fit["what"]} {fit["labels"]}: grows with '
+            f'{fit["axis"]} ** {fit["seconds_exponent"]:.2f} in time, ** '
             f'{fit.get("memory_mib_exponent", float("nan")):.2f} in memory'
         )
     if args.json:
