@@ -1,0 +1,351 @@
+"""NYU-Depth V2: from the official file to the forms that are trained on."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mmprotomtl.tasks.normals import unit_vectors
+from mmprotomtl.utils.errors import DataFileError, choose
+from mmprotomtl.utils.files import write_text
+
+from ..files import DataFile
+from ..nyuv2 import NYUv2Dataset
+from ..pascal_labels import read_mat
+from .geometry import Camera, normals_from_depth
+from .nyuv2_classes import (
+    NUM_LABELS,
+    check_names,
+    forty_classes,
+    thirteen_classes,
+)
+from .output import Job, convert, report_counts, resize
+
+#: Height and width of the official frames.
+SIZE = (480, 640)
+#: Of the colour camera, onto which depth is projected; the official numbers
+#: count pixels from 1.
+CAMERA = Camera(
+    fx=518.85790117450188,
+    fy=519.46961112127485,
+    cx=325.58244941119034 - 1,
+    cy=253.73616633400465 - 1,
+)
+#: Top, bottom, left, right of what both cameras see of the undistorted
+#: frame; beyond it images are white and depth is made up.
+CROP = (45, 471, 41, 601)
+#: Variable of the official splits -> split.
+SPLITS = dict(train='trainNdxs', val='testNdxs')
+#: Form -> part of a sample -> its file.
+FORMS: dict[str, dict[str, str]] = dict(
+    mtan=dict(
+        label='{split}/label/{i}.npy',
+        depth='{split}/depth/{i}.npy',
+        normal='{split}/normal/{i}.npy',
+        image='{split}/image/{i}.npy',
+    ),
+    nyudv2=dict(
+        segmentation='segmentation/{frame:04d}.png',
+        depth='depth/{frame:04d}.npy',
+        normals='normals/{frame:04d}.png',
+        edge='edge/{frame:04d}.png',
+        images='images/{frame:04d}.png',
+    ),
+)
+#: Depth with holes filled, and as it was measured.
+DEPTHS = ('depths', 'rawDepths')
+
+
+def h5py_module() -> Any:
+    """h5py, which reads Matlab files of version 7.3.
+
+    Raises:
+        ImportError: It is not there; says how to get it.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError(
+            'nyu_depth_v2_labeled.mat is HDF5, which h5py reads; install it '
+            f"with: pip install 'h5py>=3.8' ({error})"
+        ) from error
+    return h5py
+
+
+@lru_cache(maxsize=1)
+def open_mat(path: str) -> Any:
+    """The official file, open for reading.
+
+    Raises:
+        DataFileError: It is missing, damaged or no HDF5.
+    """
+    h5py = h5py_module()
+    try:
+        return h5py.File(path, 'r')
+    except FileNotFoundError:
+        raise DataFileError(path, 'no such file') from None
+    except OSError as error:
+        raise DataFileError(
+            path,
+            'cannot be opened as Matlab 7.3 (HDF5): no '
+            'nyu_depth_v2_labeled.mat, or one whose download (2.8 GB) was '
+            f'cut off ({error})',
+        ) from error
+
+
+def check_mat(path: str, depth: str, table: np.ndarray) -> int:
+    """Check that a file is the official one and return its frames' number.
+
+    Args:
+        path: ``nyu_depth_v2_labeled.mat``.
+        depth: The variable that holds depth.
+        table: Label -> one of 40 classes.
+
+    Raises:
+        DataFileError: It is not; names the variable and what was expected.
+    """
+    file = open_mat(path)
+    height, width = SIZE
+    number = file['images'].shape[0] if 'images' in file else 'N'
+    expected = dict(
+        # As HDF5 shows what Matlab has the other way round.
+        images=((number, 3, width, height), 'u'),
+        labels=((number, width, height), 'u'),
+    )
+    expected[depth] = ((number, width, height), 'f')
+    for key, (shape, kind) in expected.items():
+        if key not in file:
+            raise DataFileError(
+                path,
+                f'no variable {key!r} in it; it has '
+                f'{", ".join(sorted(file)) or "none"}',
+            )
+        found = file[key]
+        if found.shape != shape or found.dtype.kind != kind:
+            names = dict(u='unsigned integers', f='floats')
+            raise DataFileError(
+                path,
+                f'{key} is {found.shape} of {found.dtype}, expected {shape} '
+                f'of {names[kind]}',
+            )
+    if 'names' not in file:
+        raise DataFileError(path, "no variable 'names' in it")
+    check_names(read_names(file, path), table, path)
+    return number
+
+
+def read_names(file: Any, path: str) -> list[str]:
+    """The labels' names, a cell array of texts.
+
+    Raises:
+        DataFileError: It is something else.
+    """
+    try:
+        return [
+            ''.join(map(chr, file[item][()].ravel()))
+            for item in file['names'][()].ravel()
+        ]
+    except (TypeError, ValueError, KeyError, OSError) as error:
+        raise DataFileError(
+            path, f'names is no cell array of texts ({error})'
+        ) from error
+
+
+def read_splits(path: str, number: int) -> dict[str, list[int]]:
+    """Split -> its frames, counted from 1, in the order of the file.
+
+    Args:
+        path: ``splits.mat``.
+        number: How many frames there are.
+
+    Raises:
+        DataFileError: It is no list of frames, or a frame comes twice.
+    """
+    splits = {}
+    for split, key in SPLITS.items():
+        frames = DataFile(path, partial(read_mat, key=key)).load().ravel()
+        allowed = np.isin(frames, np.arange(1, number + 1))
+        if not frames.size or not allowed.all():
+            wrong = frames[~allowed][:1].tolist() or 'nothing'
+            raise DataFileError(
+                path, f'{key} has {wrong}; expected frames of 1 .. {number}'
+            )
+        splits[split] = [int(frame) for frame in frames]
+    frames = sum(splits.values(), [])
+    twice = sorted({f for f in frames if frames.count(f) > 1})
+    if twice:
+        raise DataFileError(path, f'frame {twice[0]} is in it twice')
+    return splits
+
+
+class Plan(NamedTuple):
+    """How frames are converted.
+
+    Attributes:
+        mat: The official file.
+        form: A key of :data:`FORMS`.
+        size: Height and width of the result; None: those of the crop.
+        crop: Top, bottom, left, right; None: the whole frame.
+        depth: The variable that holds depth.
+        classes: Label 0 .. 894 -> class of the form, 0 = unlabelled.
+    """
+
+    mat: str
+    form: str
+    size: tuple[int, int] | None
+    crop: tuple[int, int, int, int] | None
+    depth: str
+    classes: np.ndarray
+
+
+def read_frame(plan: Plan, frame: int) -> dict[str, np.ndarray]:
+    """A frame as it is in the file, upright and cropped.
+
+    Args:
+        plan: What is wanted.
+        frame: Counted from 1.
+
+    Returns:
+        ``image`` H x W x 3 uint8, ``depth`` H x W float32 metres, 0 =
+        unknown, ``label`` H x W, 0 .. 894.
+
+    Raises:
+        DataFileError: The file is damaged or has other labels.
+    """
+    file = open_mat(plan.mat)
+    arrays = {}
+    for name, key in (
+        ('image', 'images'), ('depth', plan.depth), ('label', 'labels'),
+    ):  # fmt: skip
+        try:
+            arrays[name] = file[key][frame - 1].T
+        except OSError as error:
+            raise DataFileError(
+                plan.mat, f'{key} of frame {frame} is damaged ({error})'
+            ) from error
+    if arrays['label'].max() > NUM_LABELS:
+        raise DataFileError(
+            plan.mat,
+            f'frame {frame} has label {arrays["label"].max()}; labels are 0 '
+            f'.. {NUM_LABELS}',
+        )
+    depth = arrays['depth'].astype(np.float32)
+    usable = np.isfinite(depth) & (depth > 0)
+    arrays['depth'] = np.where(usable, depth, np.float32(0))
+    if plan.crop:
+        top, bottom, left, right = plan.crop
+        arrays = {k: v[top:bottom, left:right] for k, v in arrays.items()}
+    return {k: np.ascontiguousarray(v) for k, v in arrays.items()}
+
+
+def label_edges(label: np.ndarray) -> np.ndarray:
+    """Pixels whose right or lower neighbour has another class, bool."""
+    edges = np.zeros(label.shape, bool)
+    edges[:, :-1] |= label[:, :-1] != label[:, 1:]
+    edges[:-1] |= label[:-1] != label[1:]
+    return edges
+
+
+def make_sample(
+    plan: Plan, frame: int, parts: Sequence[str]
+) -> Mapping[str, np.ndarray]:
+    """The wanted parts of a frame as arrays that are written as they are."""
+    arrays = read_frame(plan, frame)
+    image = resize(arrays['image'], plan.size, mixed=True)
+    depth = resize(arrays['depth'], plan.size)
+    classes = resize(plan.classes[arrays['label']], plan.size)
+    normal = np.zeros((*depth.shape, 3), np.float32)
+    if 'normal' in parts or 'normals' in parts:
+        top, left = (plan.crop[0], plan.crop[2]) if plan.crop else (0, 0)
+        camera = CAMERA._replace(cx=CAMERA.cx - left, cy=CAMERA.cy - top)
+        normal = normals_from_depth(arrays['depth'], camera)
+        normal = unit_vectors(resize(normal, plan.size, mixed=True))
+    if plan.form == 'mtan':
+        made = dict(
+            image=image.astype(np.float32) / 255,
+            label=classes.astype(np.float32) - 1,
+            depth=depth[..., None],
+            normal=normal.astype(np.float32),
+        )
+    else:
+        made = dict(
+            images=image,
+            segmentation=classes,
+            depth=depth,
+            normals=np.round((normal + 1) * 127.5).astype(np.uint8),
+            edge=np.where(label_edges(classes), 255, 0).astype(np.uint8),
+        )
+    return {part: made[part] for part in parts}
+
+
+def convert_nyuv2(
+    mat: str | Path,
+    splits: str | Path,
+    out: str | Path,
+    form: str = 'mtan',
+    size: tuple[int, int] | None = None,
+    crop: tuple[int, int, int, int] | None = CROP,
+    depth: str = 'depths',
+    class_map: str | None = None,
+    class_map13: str | None = None,
+    workers: int | None = None,
+) -> None:
+    """Convert the official file to a form that a data set class reads.
+
+    Args:
+        mat: ``nyu_depth_v2_labeled.mat``.
+        splits: ``splits.mat``.
+        out: The folder to fill; what is whole there is kept.
+        form: ``mtan``: 13 classes, 3 tasks, for :class:`NYUv2Dataset`;
+            ``nyudv2``: 40 classes, 4 tasks, for :class:`NYUDv2Dataset`.
+        size: Height and width in pixels; None: those of the crop.
+        crop: Top, bottom, left, right; None: the whole frame.
+        depth: ``depths`` (holes filled) or ``rawDepths`` (as measured).
+        class_map: ``classMapping40.mat``; None: our table.
+        class_map13: ``class13Mapping.mat``; None: our table.
+        workers: Processes; None: one for each core.
+
+    Raises:
+        ValueError: A setting is not allowed.
+        DataFileError: A file is not the official one, or damaged.
+    """
+    choose('form', form, FORMS)
+    choose('depth', depth, DEPTHS)
+    top, bottom, left, right = crop or (0, SIZE[0], 0, SIZE[1])
+    if not (0 <= top < bottom <= SIZE[0] and 0 <= left < right <= SIZE[1]):
+        raise ValueError(
+            f'crop={crop} is not allowed: choose top < bottom <= {SIZE[0]} '
+            f'and left < right <= {SIZE[1]}'
+        )
+    classes = forty_classes(class_map)
+    number = check_mat(str(mat), depth, classes)
+    frames = read_splits(str(splits), number)
+    published = NYUv2Dataset.PUBLISHED
+    report_counts({s: len(f) for s, f in frames.items()}, published)
+    if form == 'mtan':
+        classes = thirteen_classes(class_map13)[classes]
+    plan = Plan(str(mat), form, size, crop, depth, classes)
+    jobs = [
+        Job(
+            frame,
+            {
+                part: Path(out, file.format(split=split, i=i, frame=frame))
+                for part, file in FORMS[form].items()
+            },
+        )
+        for split, numbers in frames.items()
+        for i, frame in enumerate(numbers)
+    ]
+    record = dict(
+        data_set='NYU-Depth V2', form=form, size=size, crop=crop, depth=depth,
+        bytes=Path(mat).stat().st_size, classes=classes.tolist(),
+        images=frames,
+    )  # fmt: skip
+    convert(out, jobs, partial(make_sample, plan), record, workers)
+    if form == 'nyudv2':
+        # Last: without them the data set is refused as incomplete.
+        for split, numbers in frames.items():
+            text = ''.join(f'{frame:04d}\n' for frame in numbers)
+            write_text(Path(out, 'gt_sets', f'{split}.txt'), text)
