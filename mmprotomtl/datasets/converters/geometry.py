@@ -56,23 +56,35 @@ def normals_from_depth(
     )
     padded = np.pad(inverse, radius)
     offsets = range(-radius, radius + 1, step)
-    sums = np.zeros((9, height, width))
     bound = tolerance * inverse
+    # Sums over the neighbours on the surface: 1, x, y, x^2, x y, y^2 and
+    # rise, x rise, y rise. 32 bits will do for values that begin at 0.
+    sums = np.zeros((9, height, width), np.float32)
     for dy in offsets:
+        row = np.zeros((5, height, width), np.float32)
         for dx in offsets:
-            rows = slice(radius + dy, radius + dy + height)
-            columns = slice(radius + dx, radius + dx + width)
-            near = padded[rows, columns]
+            near = padded[
+                radius + dy : radius + dy + height,
+                radius + dx : radius + dx + width,
+            ]
             rise = near - inverse
             inside = (np.abs(rise) <= bound) & (near > 0)
-            rise *= inside
-            for k, value in enumerate((1, dx, dy, dx * dx, dx * dy, dy * dy)):
-                if value:
-                    sums[k] += value * inside
-            for k, value in enumerate((1, dx, dy)):
-                if value:
-                    sums[6 + k] += value * rise
-    count, x, y, xx, xy, yy, r, rx, ry = sums
+            weight = inside.astype(np.float32)
+            rise = rise.astype(np.float32) * weight
+            row[0] += weight
+            row[3] += rise
+            if dx:
+                row[1] += dx * weight
+                row[2] += dx * dx * weight
+                row[4] += dx * rise
+        one, x, xx, r, rx = row
+        for total, value in zip(
+            sums,
+            (one, x, dy * one, xx, dy * x, dy * dy * one, r, rx, dy * r),
+            strict=True,
+        ):
+            total += value
+    count, x, y, xx, xy, yy, r, rx, ry = sums.astype(np.float64)
     number = np.maximum(count, 1)
     xx -= x * x / number
     xy -= x * y / number

@@ -1,5 +1,7 @@
 """NYU-Depth V2: from the official file to the forms that are trained on."""
 
+import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -74,7 +76,6 @@ def h5py_module() -> Any:
     return h5py
 
 
-@lru_cache(maxsize=1)
 def open_mat(path: str) -> Any:
     """The official file, open for reading.
 
@@ -95,6 +96,10 @@ def open_mat(path: str) -> Any:
         ) from error
 
 
+#: The same, once in each process.
+opened_mat = lru_cache(maxsize=1)(open_mat)
+
+
 def check_mat(path: str, depth: str, table: np.ndarray) -> int:
     """Check that a file is the official one and return its frames' number.
 
@@ -106,34 +111,34 @@ def check_mat(path: str, depth: str, table: np.ndarray) -> int:
     Raises:
         DataFileError: It is not; names the variable and what was expected.
     """
-    file = open_mat(path)
     height, width = SIZE
-    number = file['images'].shape[0] if 'images' in file else 'N'
-    expected = dict(
-        # As HDF5 shows what Matlab has the other way round.
-        images=((number, 3, width, height), 'u'),
-        labels=((number, width, height), 'u'),
-    )
-    expected[depth] = ((number, width, height), 'f')
-    for key, (shape, kind) in expected.items():
-        if key not in file:
-            raise DataFileError(
-                path,
-                f'no variable {key!r} in it; it has '
-                f'{", ".join(sorted(file)) or "none"}',
-            )
-        found = file[key]
-        if found.shape != shape or found.dtype.kind != kind:
-            names = dict(u='unsigned integers', f='floats')
-            raise DataFileError(
-                path,
-                f'{key} is {found.shape} of {found.dtype}, expected {shape} '
-                f'of {names[kind]}',
-            )
-    if 'names' not in file:
-        raise DataFileError(path, "no variable 'names' in it")
-    check_names(read_names(file, path), table, path)
-    return number
+    with open_mat(path) as file:
+        number = file['images'].shape[0] if 'images' in file else 0
+        frame = (number, width, height)
+        # Shapes as HDF5 shows what Matlab has the other way round.
+        expected: dict[str, tuple[tuple, tuple]] = {
+            'images': ((number, 3, width, height), ('uint8',)),
+            'labels': (frame, ('uint16',)),
+            depth: (frame, ('float32', 'float64')),
+            'names': ((1, NUM_LABELS), ('object',)),
+        }
+        for key, (shape, types) in expected.items():
+            if key not in file:
+                raise DataFileError(
+                    path,
+                    f'no variable {key!r} in it; it has '
+                    f'{", ".join(sorted(file)) or "none"}',
+                )
+            found = getattr(file[key], 'shape', 'a group')
+            dtype = str(getattr(file[key], 'dtype', 'things'))
+            if found != shape or dtype not in types:
+                raise DataFileError(
+                    path,
+                    f'{key} is {found} of {dtype}, expected {shape} of '
+                    f'{" or ".join(types)}',
+                )
+        check_names(read_names(file, path), table, path)
+        return number
 
 
 def read_names(file: Any, path: str) -> list[str]:
@@ -173,10 +178,10 @@ def read_splits(path: str, number: int) -> dict[str, list[int]]:
                 path, f'{key} has {wrong}; expected frames of 1 .. {number}'
             )
         splits[split] = [int(frame) for frame in frames]
-    frames = sum(splits.values(), [])
-    twice = sorted({f for f in frames if frames.count(f) > 1})
-    if twice:
-        raise DataFileError(path, f'frame {twice[0]} is in it twice')
+    times = Counter(frame for part in splits.values() for frame in part)
+    frame, most = times.most_common(1)[0]
+    if most > 1:
+        raise DataFileError(path, f'frame {frame} is in it {most} times')
     return splits
 
 
@@ -214,14 +219,14 @@ def read_frame(plan: Plan, frame: int) -> dict[str, np.ndarray]:
     Raises:
         DataFileError: The file is damaged or has other labels.
     """
-    file = open_mat(plan.mat)
+    file = opened_mat(plan.mat)
     arrays = {}
     for name, key in (
         ('image', 'images'), ('depth', plan.depth), ('label', 'labels'),
     ):  # fmt: skip
         try:
             arrays[name] = file[key][frame - 1].T
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             raise DataFileError(
                 plan.mat, f'{key} of frame {frame} is damaged ({error})'
             ) from error
@@ -263,7 +268,7 @@ def make_sample(
         normal = normals_from_depth(arrays['depth'], camera)
         normal = unit_vectors(resize(normal, plan.size, mixed=True))
     if plan.form == 'mtan':
-        made = dict(
+        made: dict[str, np.ndarray] = dict(
             image=image.astype(np.float32) / 255,
             label=classes.astype(np.float32) - 1,
             depth=depth[..., None],
@@ -340,10 +345,13 @@ def convert_nyuv2(
     ]
     record = dict(
         data_set='NYU-Depth V2', form=form, size=size, crop=crop, depth=depth,
-        bytes=Path(mat).stat().st_size, classes=classes.tolist(),
-        images=frames,
+        bytes=Path(mat).stat().st_size, images=frames,
+        classes=hashlib.sha256(classes.tobytes()).hexdigest(),
     )  # fmt: skip
-    convert(out, jobs, partial(make_sample, plan), record, workers)
+    try:
+        convert(out, jobs, partial(make_sample, plan), record, workers)
+    finally:
+        opened_mat.cache_clear()
     if form == 'nyudv2':
         # Last: without them the data set is refused as incomplete.
         for split, numbers in frames.items():
