@@ -90,9 +90,8 @@ def open_mat(path: str) -> Any:
     except OSError as error:
         raise DataFileError(
             path,
-            'cannot be opened as Matlab 7.3 (HDF5): no '
-            'nyu_depth_v2_labeled.mat, or one whose download (2.8 GB) was '
-            f'cut off ({error})',
+            f'cannot be opened as Matlab 7.3, which is HDF5 ({error}); is it '
+            'nyu_depth_v2_labeled.mat, and all of its 2.8 GB?',
         ) from error
 
 
