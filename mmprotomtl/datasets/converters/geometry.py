@@ -57,8 +57,9 @@ def normals_from_depth(
     padded = np.pad(inverse, radius)
     offsets = range(-radius, radius + 1, step)
     bound = tolerance * inverse
-    # Sums over the neighbours on the surface: 1, x, y, x^2, x y, y^2 and
-    # rise, x rise, y rise. 32 bits will do for values that begin at 0.
+    # Sums over the neighbours on the surface of 1, x, x^2, y, x y, y^2 and of
+    # the rise of 1 / depth, times 1, x, y. 32 bits will do for values that
+    # begin at 0.
     sums = np.zeros((9, height, width), np.float32)
     for dy in offsets:
         row = np.zeros((5, height, width), np.float32)
@@ -77,14 +78,12 @@ def normals_from_depth(
                 row[1] += dx * weight
                 row[2] += dx * dx * weight
                 row[4] += dx * rise
-        one, x, xx, r, rx = row
-        for total, value in zip(
-            sums,
-            (one, x, dy * one, xx, dy * x, dy * dy * one, r, rx, dy * r),
-            strict=True,
-        ):
-            total += value
-    count, x, y, xx, xy, yy, r, rx, ry = sums.astype(np.float64)
+        sums[:3] += row[:3]
+        sums[3:5] += dy * row[:2]
+        sums[5] += dy * dy * row[0]
+        sums[6:8] += row[3:]
+        sums[8] += dy * row[3]
+    count, x, xx, y, xy, yy, r, rx, ry = sums.astype(np.float64)
     number = np.maximum(count, 1)
     xx -= x * x / number
     xy -= x * y / number
