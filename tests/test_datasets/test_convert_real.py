@@ -1,4 +1,4 @@
-"""Normals and class maps of the converters, on real frames."""
+"""Normals and class maps of the converters, where it can be on real frames."""
 
 import cv2
 import numpy as np

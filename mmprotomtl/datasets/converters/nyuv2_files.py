@@ -1,4 +1,4 @@
-"""The official files of NYU-Depth V2: opened, and checked to be what they are."""
+"""The official files of NYU-Depth V2: opened, and checked to be those."""
 
 from collections import Counter
 from functools import lru_cache, partial
