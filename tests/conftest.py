@@ -1,3 +1,4 @@
+import hashlib
 import os
 import subprocess
 import sys
@@ -54,6 +55,15 @@ def tiny_config(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp('config') / 'tiny.py'
     cfg.dump(path)
     return path
+
+
+def tree(root: Path) -> dict:
+    """File -> hash of its content."""
+    return {
+        str(path.relative_to(root)): hashlib.md5(path.read_bytes()).digest()
+        for path in root.rglob('*')
+        if path.is_file()
+    }
 
 
 @pytest.fixture

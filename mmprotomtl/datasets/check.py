@@ -1,21 +1,15 @@
 """Check the data that a config names: all of it, to the last problem."""
 
-import multiprocessing
-import os
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-import cv2
-import torch
-from mmengine.utils import ProgressBar
 from prettytable import PrettyTable
 
 from mmprotomtl.registry import DATASETS
 from mmprotomtl.tasks import Task
 from mmprotomtl.utils.errors import DataFileError
+from mmprotomtl.utils.parallel import parallel_map
 
 from .multitask_dataset import MultiTaskDataset
 from .transforms.loading import LoadMultiTaskImage, check_size
@@ -130,7 +124,7 @@ def check_dataset(cfg: dict, workers: int | None = None) -> dict:
         samples = samples[:chosen] if chosen >= 0 else samples[chosen:]
     elif chosen is not None:
         samples = [samples[place] for place in chosen]
-    _read_all(samples, dataset.tasks, report, workers or os.cpu_count() or 1)
+    _read_all(samples, dataset.tasks, report, workers)
     return report
 
 
@@ -146,21 +140,10 @@ def _read_all(
     samples: Sequence[dict],
     tasks: Mapping[str, Task],
     report: dict,
-    workers: int,
+    workers: int | None,
 ) -> None:
     """Read all files and add to the report what they hold."""
-    read = partial(_read_one, tasks)
-    if workers > 1 and len(samples) >= POOL_FROM:
-        with ProcessPoolExecutor(
-            workers,
-            mp_context=multiprocessing.get_context('spawn'),
-            initializer=_one_thread,
-        ) as pool:
-            chunk = max(1, min(16, len(samples) // workers))
-            results = pool.map(read, samples, chunksize=chunk)
-            done = list(_shown(results, len(samples)))
-    else:
-        done = list(_shown(map(read, samples), len(samples)))
+    done = parallel_map(partial(_read_one, tasks), samples, workers, POOL_FROM)
     report['read'] = len(samples)
     report['shapes'] = _count(shape for item in done if (shape := item[0]))
     report['errors'].extend(error for item in done for error in item[2])
@@ -180,22 +163,6 @@ def _read_all(
                 for doubt in task.plausible(entry['summary'])
             )
         report['tasks'][name] = entry
-
-
-def _shown(results: Iterator, number: int) -> Iterator:
-    """The results, with a progress bar where a person looks on."""
-    bar = ProgressBar(number) if sys.stdout.isatty() and number else None
-    for result in results:
-        yield result
-        if bar:
-            bar.update()
-    if bar:
-        print()
-
-
-def _one_thread() -> None:
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
 
 
 def _count(shapes: Iterator[str]) -> dict[str, int]:

@@ -52,12 +52,11 @@ def _size(path: str) -> int:
     return Path(path).stat().st_size
 
 
-def read_npy(path: str) -> np.ndarray:
-    """A ``.npy`` array; pickled objects are refused.
+def map_npy(path: str) -> np.ndarray:
+    """A ``.npy`` array, mapped and not read; pickled objects are refused.
 
     Raises:
-        DataFileError: The file has not the size that its header says. Nothing
-            is allocated before that is known.
+        DataFileError: The file has not the size that its header says.
     """
     array = np.load(path, mmap_mode='r', allow_pickle=False)
     if not isinstance(array, np.memmap):
@@ -69,7 +68,17 @@ def read_npy(path: str) -> np.ndarray:
             f'{size} bytes, but its header says {array.offset} + '
             f'{array.nbytes} ({array.dtype}, {array.shape}): it is damaged',
         )
-    return np.array(array)
+    return array
+
+
+def read_npy(path: str) -> np.ndarray:
+    """A ``.npy`` array; pickled objects are refused.
+
+    Raises:
+        DataFileError: The file has not the size that its header says. Nothing
+            is allocated before that is known.
+    """
+    return np.array(map_npy(path))
 
 
 #: Pictures of more pixels are refused before they are unpacked; the largest

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 
@@ -30,6 +31,24 @@ def write_bytes(path: str | Path, content: bytes) -> None:
             'written, what was there before is untouched',
             str(path),
         ) from error
+
+
+def remove_drafts(folder: str | Path) -> None:
+    """Remove what killed runs of :func:`write_bytes` left in a folder."""
+    for path in Path(folder).glob('.*'):
+        draft = re.fullmatch(r'\..+\.(\d+)', path.name)
+        if draft and not _runs(int(draft[1])):
+            path.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # another user's
+    return True
 
 
 def write_text(path: str | Path, text: str) -> None:

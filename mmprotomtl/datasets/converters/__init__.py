@@ -1,0 +1,6 @@
+"""From the official files of a data set to the form that is trained on."""
+
+from .cityscapes import convert_cityscapes
+from .nyuv2 import convert_nyuv2
+
+__all__ = ['convert_cityscapes', 'convert_nyuv2']

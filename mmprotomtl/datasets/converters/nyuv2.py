@@ -1,0 +1,223 @@
+"""NYU-Depth V2: from the official file to the forms that are trained on."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mmprotomtl.tasks.normals import unit_vectors
+from mmprotomtl.utils.errors import DataFileError, choose
+from mmprotomtl.utils.files import write_text
+
+from ..nyuv2 import NYUv2Dataset
+from .geometry import Camera, normals_from_depth
+from .nyuv2_classes import NUM_LABELS, forty_classes, thirteen_classes
+from .nyuv2_files import SIZE, check_mat, opened_mat, read_splits
+from .output import Job, convert, report_counts, resize
+
+#: Of the colour camera, onto which depth is projected; the official numbers
+#: count pixels from 1.
+CAMERA = Camera(
+    fx=518.85790117450188,
+    fy=519.46961112127485,
+    cx=325.58244941119034 - 1,
+    cy=253.73616633400465 - 1,
+)
+#: Top, bottom, left, right of what both cameras see of the undistorted
+#: frame; beyond it images are white and depth is made up.
+CROP = (45, 471, 41, 601)
+#: Form -> part of a sample -> its file.
+FORMS: dict[str, dict[str, str]] = dict(
+    mtan=dict(
+        label='{split}/label/{i}.npy',
+        depth='{split}/depth/{i}.npy',
+        normal='{split}/normal/{i}.npy',
+        image='{split}/image/{i}.npy',
+    ),
+    nyudv2=dict(
+        segmentation='segmentation/{frame:04d}.png',
+        depth='depth/{frame:04d}.npy',
+        normals='normals/{frame:04d}.png',
+        edge='edge/{frame:04d}.png',
+        images='images/{frame:04d}.png',
+    ),
+)
+#: Depth with holes filled, and as it was measured.
+DEPTHS = ('depths', 'rawDepths')
+
+
+class Plan(NamedTuple):
+    """How frames are converted.
+
+    Attributes:
+        mat: The official file.
+        form: A key of :data:`FORMS`.
+        size: Height and width of the result; None: those of the crop.
+        crop: Top, bottom, left, right; None: the whole frame.
+        depth: The variable that holds depth.
+        classes: Label 0 .. 894 -> class of the form, 0 = unlabelled.
+    """
+
+    mat: str
+    form: str
+    size: tuple[int, int] | None
+    crop: tuple[int, int, int, int] | None
+    depth: str
+    classes: np.ndarray
+
+
+def read_frame(plan: Plan, frame: int) -> dict[str, np.ndarray]:
+    """A frame as it is in the file, upright and cropped.
+
+    Args:
+        plan: What is wanted.
+        frame: Counted from 1.
+
+    Returns:
+        ``image`` H x W x 3 uint8, ``depth`` H x W float32 metres, 0 =
+        unknown, ``label`` H x W, 0 .. 894.
+
+    Raises:
+        DataFileError: The file is damaged or has other labels.
+    """
+    file = opened_mat(plan.mat)
+    arrays = {}
+    for name, key in (
+        ('image', 'images'), ('depth', plan.depth), ('label', 'labels'),
+    ):  # fmt: skip
+        try:
+            arrays[name] = file[key][frame - 1].T
+        except (OSError, RuntimeError) as error:
+            raise DataFileError(
+                plan.mat, f'{key} of frame {frame} is damaged ({error})'
+            ) from error
+    if arrays['label'].max() > NUM_LABELS:
+        raise DataFileError(
+            plan.mat,
+            f'frame {frame} has label {arrays["label"].max()}; labels are 0 '
+            f'.. {NUM_LABELS}',
+        )
+    depth = arrays['depth'].astype(np.float32)
+    usable = np.isfinite(depth) & (depth > 0)
+    arrays['depth'] = np.where(usable, depth, np.float32(0))
+    if plan.crop:
+        top, bottom, left, right = plan.crop
+        arrays = {k: v[top:bottom, left:right] for k, v in arrays.items()}
+    return {k: np.ascontiguousarray(v) for k, v in arrays.items()}
+
+
+def label_edges(label: np.ndarray) -> np.ndarray:
+    """Pixels whose right or lower neighbour has another class, bool."""
+    edges = np.zeros(label.shape, bool)
+    edges[:, :-1] |= label[:, :-1] != label[:, 1:]
+    edges[:-1] |= label[:-1] != label[1:]
+    return edges
+
+
+def make_sample(
+    plan: Plan, frame: int, parts: Sequence[str]
+) -> Mapping[str, np.ndarray]:
+    """The wanted parts of a frame as arrays that are written as they are."""
+    arrays = read_frame(plan, frame)
+    image = resize(arrays['image'], plan.size, mixed=True)
+    depth = resize(arrays['depth'], plan.size)
+    classes = resize(plan.classes[arrays['label']], plan.size)
+    normal = np.zeros((*depth.shape, 3), np.float32)
+    if 'normal' in parts or 'normals' in parts:
+        top, left = (plan.crop[0], plan.crop[2]) if plan.crop else (0, 0)
+        camera = CAMERA._replace(cx=CAMERA.cx - left, cy=CAMERA.cy - top)
+        normal = normals_from_depth(arrays['depth'], camera)
+        normal = unit_vectors(resize(normal, plan.size, mixed=True))
+    if plan.form == 'mtan':
+        made: dict[str, np.ndarray] = dict(
+            image=image.astype(np.float32) / 255,
+            label=classes.astype(np.float32) - 1,
+            depth=depth[..., None],
+            normal=normal.astype(np.float32),
+        )
+    else:
+        made = dict(
+            images=image,
+            segmentation=classes,
+            depth=depth,
+            normals=np.round((normal + 1) * 127.5).astype(np.uint8),
+            edge=np.where(label_edges(classes), 255, 0).astype(np.uint8),
+        )
+    return {part: made[part] for part in parts}
+
+
+def convert_nyuv2(
+    mat: str | Path,
+    splits: str | Path,
+    out: str | Path,
+    form: str = 'mtan',
+    size: tuple[int, int] | None = None,
+    crop: tuple[int, int, int, int] | None = CROP,
+    depth: str = 'depths',
+    class_map: str | None = None,
+    class_map13: str | None = None,
+    workers: int | None = None,
+) -> None:
+    """Convert the official file to a form that a data set class reads.
+
+    Args:
+        mat: ``nyu_depth_v2_labeled.mat``.
+        splits: ``splits.mat``.
+        out: The folder to fill; what is whole there is kept.
+        form: ``mtan``: 13 classes, 3 tasks, for :class:`NYUv2Dataset`;
+            ``nyudv2``: 40 classes, 4 tasks, for :class:`NYUDv2Dataset`.
+        size: Height and width in pixels; None: those of the crop.
+        crop: Top, bottom, left, right; None: the whole frame.
+        depth: ``depths`` (holes filled) or ``rawDepths`` (as measured).
+        class_map: ``classMapping40.mat``; None: our table.
+        class_map13: ``class13Mapping.mat``; None: our table.
+        workers: Processes; None: one for each core.
+
+    Raises:
+        ValueError: A setting is not allowed.
+        DataFileError: A file is not the official one, or damaged.
+    """
+    choose('form', form, FORMS)
+    choose('depth', depth, DEPTHS)
+    top, bottom, left, right = crop or (0, SIZE[0], 0, SIZE[1])
+    if not (0 <= top < bottom <= SIZE[0] and 0 <= left < right <= SIZE[1]):
+        raise ValueError(
+            f'crop={crop} is not allowed: choose top < bottom <= {SIZE[0]} '
+            f'and left < right <= {SIZE[1]}'
+        )
+    classes = forty_classes(class_map)
+    number = check_mat(str(mat), depth, classes)
+    frames = read_splits(str(splits), number)
+    published = NYUv2Dataset.PUBLISHED
+    report_counts({s: len(f) for s, f in frames.items()}, published)
+    if form == 'mtan':
+        classes = thirteen_classes(class_map13)[classes]
+    plan = Plan(str(mat), form, size, crop, depth, classes)
+    jobs = [
+        Job(
+            frame,
+            {
+                part: Path(out, file.format(split=split, i=i, frame=frame))
+                for part, file in FORMS[form].items()
+            },
+        )
+        for split, numbers in frames.items()
+        for i, frame in enumerate(numbers)
+    ]
+    record = dict(
+        data_set='NYU-Depth V2', form=form, size=size, crop=crop, depth=depth,
+        bytes=Path(mat).stat().st_size, images=frames,
+        classes=hashlib.sha256(classes.tobytes()).hexdigest(),
+    )  # fmt: skip
+    try:
+        convert(out, jobs, partial(make_sample, plan), record, workers)
+    finally:
+        opened_mat.cache_clear()
+    if form == 'nyudv2':
+        # Last: without them the data set is refused as incomplete.
+        for split, numbers in frames.items():
+            text = ''.join(f'{frame:04d}\n' for frame in numbers)
+            write_text(Path(out, 'gt_sets', f'{split}.txt'), text)
