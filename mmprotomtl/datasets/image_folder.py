@@ -121,9 +121,13 @@ class ImageFolderMTDataset(MultiTaskDataset):
         """Those that have a folder; what they mean is the config's matter."""
         return {name: {} for name in self.folders}
 
+    def has_label(self, sample_id: str, task: str) -> bool:
+        """Whether there is a file."""
+        return task in self._labelled[sample_id]
+
     def applicable(self, sample_id: str, task: str) -> bool:
         """Whether there is a label."""
-        return task in self._labelled[sample_id]
+        return self.has_label(sample_id, task)
 
     @property
     def metainfo(self) -> dict:
