@@ -133,12 +133,25 @@ def read_normal_picture(path: str) -> np.ndarray:
     return np.where(length > SHORTEST_NORMAL, normal, np.float32(0))
 
 
-def read_ids(path: str) -> list[str]:
+def _raise(path: str, problem: str) -> None:
+    raise DataFileError(path, problem)
+
+
+def read_ids(
+    path: str, refuse: Callable[[str, str], None] = _raise
+) -> list[str]:
     """A list of image ids, one a line.
 
+    Args:
+        path: The list.
+        refuse: What is done with a line that is no id, or one for the second
+            time: file and problem are its arguments. If it comes back, the
+            line is passed over.
+
     Raises:
-        DataFileError: It is missing, empty, or a line is blank, is not one
-            plain name, or comes twice; names the line.
+        DataFileError: It is missing or empty, or, unless ``refuse`` does
+            something else, a line is blank, is not one plain name, or comes
+            twice; names the line.
     """
     try:
         lines = Path(path).read_text('utf-8').splitlines()
@@ -154,18 +167,19 @@ def read_ids(path: str) -> list[str]:
     for number, line in enumerate(lines, 1):
         if not re.fullmatch(r'\w[\w.-]*', line):
             what = 'blank' if not line.strip() else f'{line[:60]!r}'
-            raise DataFileError(
+            refuse(
                 path,
                 f'line {number} is {what}; expected one id, of letters, '
                 'digits and _ - . without blanks',
             )
-        if line in first:
-            raise DataFileError(
+        elif line in first:
+            refuse(
                 path,
                 f'{line!r} is in lines {first[line]} and {number}; expected '
                 'each id once',
             )
-        first[line] = number
+        else:
+            first[line] = number
     if not first:
         raise DataFileError(path, 'no id in it; expected one id a line')
     return list(first)

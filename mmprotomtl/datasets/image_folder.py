@@ -215,7 +215,7 @@ class ImageFolderMTDataset(MultiTaskDataset):
         if self.ids is None:
             return list(images)
         path = str(self._path(self.ids))
-        chosen = read_ids(path)
+        chosen = read_ids(path, self.refuse)
         for sample in chosen:
             if sample not in images:
                 self.refuse(

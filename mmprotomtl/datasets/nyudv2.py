@@ -143,5 +143,5 @@ class NYUDv2Dataset(MultiTaskDataset):
                     for task, folder in self.FOLDERS.items()
                 },
             )
-            for sample in read_ids(str(lists))
+            for sample in read_ids(str(lists), self.refuse)
         ]

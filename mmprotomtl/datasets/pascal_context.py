@@ -101,7 +101,7 @@ class PASCALContextMTDataset(MultiTaskDataset):
         voc = set(os.listdir(first)) if first.is_dir() else set()
         samples = []
         lists = root / 'ImageSets' / 'Context' / f'{self.split}.txt'
-        for sample in read_ids(str(lists)):
+        for sample in read_ids(str(lists), self.refuse):
             image = str(root / 'JPEGImages' / f'{sample}.jpg')
             label_map = str(root / 'pascal-context/trainval' / f'{sample}.mat')
             semseg = self.SEMSEG[f'{sample}.png' not in voc]
