@@ -2,6 +2,7 @@
 
 import errno
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,8 @@ import numpy as np
 from PIL import Image
 
 from mmprotomtl.utils.errors import DataFileError
+
+LOOP = 'a symbolic link that leads back to itself'
 
 
 class DataFile(NamedTuple):
@@ -38,7 +41,7 @@ class DataFile(NamedTuple):
         except Exception as error:
             problem = f' ({type(error).__name__}: {error})'
             if isinstance(error, OSError) and error.errno == errno.ELOOP:
-                problem = ': a symbolic link that leads back to itself'
+                problem = f': {LOOP}'
             elif Path(self.path).is_file() and _size(self.path) == 0:
                 problem = ': 0 bytes'
             # Decoders raise nearly anything on a damaged file; whatever it is
@@ -50,6 +53,27 @@ class DataFile(NamedTuple):
 
 def _size(path: str) -> int:
     return Path(path).stat().st_size
+
+
+def check_folder(path: Path, hint: str) -> None:
+    """Refuse what is no folder.
+
+    Args:
+        path: The folder.
+        hint: What the data set expects there, for the error.
+
+    Raises:
+        DataFileError: It is missing, a file, or cannot be opened.
+    """
+    problem = 'no folder'
+    try:
+        if stat.S_ISDIR(path.stat().st_mode):
+            return
+    except (FileNotFoundError, NotADirectoryError):
+        problem = 'no such folder'
+    except OSError as error:
+        problem = LOOP if error.errno == errno.ELOOP else str(error.strerror)
+    raise DataFileError(str(path), f'{problem}{hint}')
 
 
 def read_npy(path: str) -> np.ndarray:

@@ -10,7 +10,14 @@ import numpy as np
 from mmprotomtl.registry import DATASETS
 from mmprotomtl.utils.errors import DataFileError, choose
 
-from .files import DataFile, read_ids, read_npy, read_picture, read_rgb
+from .files import (
+    DataFile,
+    check_folder,
+    read_ids,
+    read_npy,
+    read_picture,
+    read_rgb,
+)
 from .label_masks import LabelMask
 from .multitask_dataset import MultiTaskDataset
 
@@ -146,10 +153,7 @@ class ImageFolderMTDataset(MultiTaskDataset):
         an image's name and another ending is refused, not passed over.
         """
         folder = self._path(place)
-        if not folder.is_dir():
-            raise DataFileError(
-                str(folder), 'no such folder (see docs/datasets.md)'
-            )
+        check_folder(folder, ' (see docs/datasets.md)')
         files: dict[str, Path] = {}
         for path in sorted(folder.iterdir()):
             if path.suffix.lower() not in ENDINGS or path.name[0] == '.':

@@ -13,6 +13,13 @@ import pytest
 from PIL import Image
 from prettytable import PrettyTable
 
+from mmprotomtl.datasets import (
+    CityscapesMTDataset,
+    ImageFolderMTDataset,
+    NYUDv2Dataset,
+    NYUv2Dataset,
+    PASCALContextMTDataset,
+)
 from mmprotomtl.datasets.files import (
     DataFile,
     read_npy,
@@ -196,6 +203,41 @@ def test_links_folders_and_empty_files(tmp_path, read):
     assert 'IsADirectory' in refused(tmp_path, read=read)
     (tmp_path / 'empty').write_bytes(b'')
     assert '0 bytes' in refused(tmp_path / 'empty', read=read)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'folder'),
+    [
+        (NYUv2Dataset, 'train/image'),
+        (CityscapesMTDataset, 'train/image'),
+        (NYUDv2Dataset, 'images'),
+        (PASCALContextMTDataset, 'JPEGImages'),
+        (
+            partial(ImageFolderMTDataset, folders=dict(depth='d'), tasks=dict(
+                depth={})), 'images',
+        ),
+    ],
+)  # fmt: skip
+def test_data_folders_that_are_none(tmp_path, kind, folder):
+    """A link to itself, a file, nothing: each is said, with what belongs
+    there.
+    """
+    path = tmp_path / folder
+    path.parent.mkdir(exist_ok=True)
+
+    def problem():
+        with pytest.raises(DataFileError) as caught:
+            kind(data_root=str(tmp_path))
+        assert caught.value.path == str(path)
+        assert 'docs/datasets.md' in caught.value.problem
+        return caught.value.problem
+
+    assert problem().startswith('no such folder')
+    path.write_text('')
+    assert problem().startswith('no folder')
+    path.unlink()
+    path.symlink_to(path)
+    assert problem().startswith('a symbolic link that leads back')
 
 
 def npy_with_header(shape):

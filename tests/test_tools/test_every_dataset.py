@@ -116,8 +116,13 @@ def cli(tmp_path, monkeypatch):
 def test_sample_trees(cli, shared_data, name):
     config, folder, scores = SAMPLES[name]
     cfg = small(config)
-    use(cfg, data_root=str(shared_data / 'layouts' / folder))
+    root = shared_data / 'layouts' / folder
+    use(cfg, data_root=str(root))
+    before = {path: path.stat().st_mtime_ns for path in root.rglob('*')}
     report = cli(cfg)
+    # Nothing was written into the data folder.
+    after = {path: path.stat().st_mtime_ns for path in root.rglob('*')}
+    assert after == before
     assert scores <= set(report['metrics'])
     for key in scores:
         assert np.isfinite(report['metrics'][key]), key
