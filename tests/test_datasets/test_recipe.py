@@ -97,6 +97,29 @@ def test_cropping_cuts_image_and_labels_at_one_place():
     assert out['gt_maps']['depth'][0, 0] % 80 == 1
 
 
+def test_cropping_and_colours_leave_a_plane_where_it_is():
+    """A window of a plane is the plane seen through the same pixels; the
+    colours of the photograph are no matter of its labels.
+    """
+    results = plane((40, 60), 50, NORMAL, -2.0)
+    rng = np.random.default_rng(0)
+    results['img'] = rng.integers(0, 256, (40, 60, 3)).astype(np.uint8)
+    image, depth = results['img'], results['gt_maps']['depth']
+    np.random.seed(5)
+    out = MultiTaskRandomCrop((16, 20))(results)
+    cut = np.lib.stride_tricks.sliding_window_view(image, (16, 20, 3))
+    top, left = np.argwhere((cut[:, :, 0] == out['img']).all((2, 3, 4)))[0]
+    assert top > 0 and left > 0
+    expected = depth[top : top + 16, left : left + 20]
+    assert np.array_equal(out['gt_maps']['depth'], expected)
+    assert np.allclose(out['gt_maps']['normals'], NORMAL, atol=1e-5)
+    before = out['img'].copy()
+    out = TRANSFORMS.build(dict(type='PhotoMetricDistortion'))(out)
+    assert not np.array_equal(out['img'], before)
+    assert np.array_equal(out['gt_maps']['depth'], expected)
+    assert np.allclose(out['gt_maps']['normals'], NORMAL, atol=1e-5)
+
+
 def classes(label, names=('semseg',)):
     """An image of place numbers, and one label for several tasks."""
     place = np.arange(label.size).reshape(label.shape)
