@@ -10,7 +10,8 @@ read once, then measured are
 * the time of each step of the pipeline, in this process;
 * for each number of workers (0: this process) a whole epoch, from the start
   of the workers on: images per second, memory of the workers after their
-  first batches and at the end, and the most file descriptors open at a time.
+  first batches and at each quarter of the epoch (while they work on other
+  images), and the most file descriptors open at a time.
 
 --compare-full does all of it twice, in turn: with the labels that the config
 gives to its images, and with every label.
@@ -38,6 +39,9 @@ from mmprotomtl.utils.processes import (
     open_files,
     open_files_limit,
 )
+
+#: Memory is measured so often in an epoch.
+PARTS = 4
 
 
 def parse_args() -> argparse.Namespace:
@@ -183,21 +187,22 @@ def build(loader_cfg: dict, workers: int) -> DataLoader:
 def epoch(loader: DataLoader) -> dict:
     """Load everything once."""
     workers, total = loader.num_workers, len(loader)
-    # Each worker has given its first batch by then.
-    settled = min(max(workers, 1), total)
+    # Each worker has given its first batch by the first one of these.
+    first_all = min(max(workers, 1), total)
+    rest = total - first_all
+    marks = {first_all + rest * part // PARTS for part in range(PARTS + 1)}
     others = set(children())
     start, first, images = time.perf_counter(), 0.0, 0
     files, worker_files = [0], [0]
-    held: dict[str, dict[int, dict | None]] = {}
+    held: list[dict[int, dict | None]] = []
     for number, batch in enumerate(loader, 1):
         pids = [pid for pid in children() if pid not in others]
         images += len(batch['inputs'])
         first = first or time.perf_counter() - start
         files.append(open_files(os.getpid()) or 0)
         worker_files.extend(open_files(pid) or 0 for pid in pids)
-        for when, at in (('start', settled), ('end', total)):
-            if number == at:
-                held[when] = {pid: memory(pid) for pid in pids}
+        if number in marks:
+            held.append({pid: memory(pid) for pid in pids})
     seconds = time.perf_counter() - start
     rate = images / seconds
     return dict(
@@ -208,23 +213,24 @@ def epoch(loader: DataLoader) -> dict:
         first_batch_s=first,
         images_per_s=rate,
         images_per_s_per_worker=rate / max(workers, 1),
-        memory_mib=growth(held),
+        memory_mib=by_worker(held),
         open_files=max(files),
         open_files_worker=max(worker_files),
     )
 
 
-def growth(held: dict[str, dict[int, dict | None]]) -> list[dict]:
-    """Memory of each worker at start and end of the epoch."""
+def by_worker(
+    held: list[dict[int, dict | None]],
+) -> list[dict[str, list[float]]]:
+    """Memory of each worker, over the epoch."""
     rows = []
-    for pid, before in held.get('start', {}).items():
-        after = held['end'].get(pid)
-        if before and after:
+    for pid in held[0] if held else ():
+        values = [value for moment in held if (value := moment.get(pid))]
+        if len(values) == len(held):
             rows.append(
                 {
-                    f'{kind}_{when}': round(value[kind], 1)
+                    kind: [round(value[kind], 1) for value in values]
                     for kind in ('rss', 'pss')
-                    for when, value in (('start', before), ('end', after))
                 }
             )
     return rows
@@ -295,8 +301,9 @@ def show(report: dict) -> None:
         )
     print(table)
     print(
-        'memory: the worker that grew most, after its first batch -> at the '
-        f'end; at most {report["open_files_limit"]} files may be open, '
+        'memory: of the worker that grew most, after its first batch and at '
+        'each quarter of the epoch; at most '
+        f'{report["open_files_limit"]} files may be open, '
         f'{report["cores"]} cores'
     )
     for workers, factor in report['speedup'].items():
@@ -308,8 +315,8 @@ def show(report: dict) -> None:
 def _change(rows: list[dict], kind: str) -> str:
     if not rows:
         return '-'
-    most = max(rows, key=lambda row: row[f'{kind}_end'] - row[f'{kind}_start'])
-    return f'{most[f"{kind}_start"]:.0f} -> {most[f"{kind}_end"]:.0f}'
+    most = max(rows, key=lambda row: row[kind][-1] - row[kind][0])
+    return ' '.join(f'{value:.0f}' for value in most[kind])
 
 
 def main() -> None:
