@@ -17,6 +17,8 @@ from .transforms.loading import LoadMultiTaskImage, check_size
 LOADERS = ('train', 'val', 'test')
 #: Fewer samples are read before a pool of processes has started.
 POOL_FROM = 64
+#: As many files of a folder with one problem get a line each in the text.
+ALIKE = 3
 
 
 def check_config(
@@ -79,14 +81,15 @@ def check_dataset(cfg: dict, workers: int | None = None) -> dict:
     Returns:
         A report of plain values: ``dataset``, ``split``, ``images``,
         ``published`` (None: not known), ``shapes``, ``tasks`` (what there is
-        of each), ``label_mask`` (None: every label is used), ``errors``
+        of each), ``masked`` (whether there should be a label mask),
+        ``label_mask`` (None: there is none, or an unusable one), ``errors``
         (what can't be used) and ``warnings`` (what is doubtful), lists of
         dicts with ``file`` and ``problem``.
     """
     report: dict = dict(
         dataset=cfg['type'], split=cfg.get('split', 'train'), images=0,
-        published=None, shapes={}, tasks={}, label_mask=None, errors=[],
-        warnings=[],
+        published=None, shapes={}, tasks={}, masked=False, label_mask=None,
+        errors=[], warnings=[],
     )  # fmt: skip
     errors, warnings = report['errors'], report['warnings']
     try:
@@ -113,10 +116,19 @@ def check_dataset(cfg: dict, workers: int | None = None) -> dict:
     if not samples:
         errors.append(dict(file=str(dataset.data_root), problem='no image'))
     for step in dataset._label_maskers():
+        report['masked'] = True
         try:
             step.bind(dataset, [info['sample_id'] for info in samples])
             assert step.mask is not None
             report['label_mask'] = step.mask.summary()
+            warnings.extend(
+                dict(
+                    file='the label mask',
+                    problem=f'leaves no label of {name}: a run would stop',
+                )
+                for name in dataset.tasks
+                if not report['label_mask']['labels'].get(name)
+            )
         except ValueError as error:
             errors.append(_problem(error, step.mask_file))
     chosen = dataset._indices
@@ -146,7 +158,12 @@ def _read_all(
     done = parallel_map(partial(_read_one, tasks), samples, workers, POOL_FROM)
     report['read'] = len(samples)
     report['shapes'] = _count(shape for item in done if (shape := item[0]))
-    report['errors'].extend(error for item in done for error in item[2])
+    known = {(error['file'], error['problem']) for error in report['errors']}
+    for error in (error for item in done for error in item[2]):
+        # One file can hold the labels of several tasks.
+        if (error['file'], error['problem']) not in known:
+            known.add((error['file'], error['problem']))
+            report['errors'].append(error)
     for name, task in tasks.items():
         labels = [item[1][name] for item in done if name in item[1]]
         entry: dict = dict(
@@ -202,7 +219,7 @@ def format_report(report: dict, most: int = 20) -> str:
 
     Args:
         report: What :func:`check_config` returned of a data set.
-        most: Errors that are listed; the JSON has all.
+        most: Lines of errors, and of warnings; the JSON has all.
     """
     published = report['published']
     lines = [
@@ -218,7 +235,8 @@ def format_report(report: dict, most: int = 20) -> str:
             align='l',
         )
         for name, entry in report['tasks'].items():
-            used = mask['labels'].get(name, 0) if mask else entry['labelled']
+            used = '?' if report['masked'] else entry['labelled']
+            used = mask['labels'].get(name, 0) if mask else used
             values = {
                 key: f'{value:.4g}' if isinstance(value, float) else value
                 for key, value in entry.get('summary', {}).items()
@@ -237,13 +255,29 @@ def format_report(report: dict, most: int = 20) -> str:
             f'label mask: {mask["protocol"]}, seed {mask["seed"]}, sha256 '
             f'{mask["sha256"]}'
         )
-    for kind in ('errors', 'warnings'):
-        found = report[kind]
-        lines.append(f'{len(found)} {kind}')
-        lines += [f'  {e["file"]}: {e["problem"]}' for e in found[:most]]
-        if len(found) > most:
-            lines.append(f'  and {len(found) - most} more (--json has all)')
+    for kind in ('error', 'warning'):
+        found = report[f'{kind}s']
+        lines.append(f'{len(found)} {kind}{"s" * (len(found) != 1)}')
+        texts = list(_together(found))
+        lines += [f'  {text}' for text in texts[:most]]
+        if len(texts) > most:
+            lines.append('  and more (--json has all)')
     return '\n'.join(lines)
+
+
+def _together(found: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """A line for each finding, but one for a folder with many alike."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for item in found:
+        folder, name = os.path.split(item['file'])
+        groups.setdefault((folder, item['problem']), []).append(name)
+    for (folder, problem), names in groups.items():
+        if len(names) > ALIKE:
+            some = ', '.join(names[:ALIKE])
+            yield f'{folder}: {len(names)} files ({some}, ...): {problem}'
+        else:
+            for name in names:
+                yield f'{os.path.join(folder, name)}: {problem}'
 
 
 def _sizes(shapes: Mapping[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 import errno
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,8 @@ import numpy as np
 from PIL import Image
 
 from mmprotomtl.utils.errors import DataFileError
+
+LOOP = 'a symbolic link that leads back to itself'
 
 
 class DataFile(NamedTuple):
@@ -38,7 +41,7 @@ class DataFile(NamedTuple):
         except Exception as error:
             problem = f' ({type(error).__name__}: {error})'
             if isinstance(error, OSError) and error.errno == errno.ELOOP:
-                problem = ': a symbolic link that leads back to itself'
+                problem = f': {LOOP}'
             elif Path(self.path).is_file() and _size(self.path) == 0:
                 problem = ': 0 bytes'
             # Decoders raise nearly anything on a damaged file; whatever it is
@@ -50,6 +53,27 @@ class DataFile(NamedTuple):
 
 def _size(path: str) -> int:
     return Path(path).stat().st_size
+
+
+def check_folder(path: Path, hint: str) -> None:
+    """Refuse what is no folder.
+
+    Args:
+        path: The folder.
+        hint: What the data set expects there, for the error.
+
+    Raises:
+        DataFileError: It is missing, a file, or cannot be opened.
+    """
+    problem = 'no folder'
+    try:
+        if stat.S_ISDIR(path.stat().st_mode):
+            return
+    except (FileNotFoundError, NotADirectoryError):
+        problem = 'no such folder'
+    except OSError as error:
+        problem = LOOP if error.errno == errno.ELOOP else str(error.strerror)
+    raise DataFileError(str(path), f'{problem}{hint}')
 
 
 def map_npy(path: str) -> np.ndarray:
@@ -142,12 +166,25 @@ def read_normal_picture(path: str) -> np.ndarray:
     return np.where(length > SHORTEST_NORMAL, normal, np.float32(0))
 
 
-def read_ids(path: str) -> list[str]:
+def _raise(path: str, problem: str) -> None:
+    raise DataFileError(path, problem)
+
+
+def read_ids(
+    path: str, refuse: Callable[[str, str], None] = _raise
+) -> list[str]:
     """A list of image ids, one a line.
 
+    Args:
+        path: The list.
+        refuse: What is done with a line that is no id, or one for the second
+            time: file and problem are its arguments. If it comes back, the
+            line is passed over.
+
     Raises:
-        DataFileError: It is missing, empty, or a line is blank, is not one
-            plain name, or comes twice; names the line.
+        DataFileError: It is missing or empty, or, unless ``refuse`` does
+            something else, a line is blank, is not one plain name, or comes
+            twice; names the line.
     """
     try:
         lines = Path(path).read_text('utf-8').splitlines()
@@ -163,18 +200,19 @@ def read_ids(path: str) -> list[str]:
     for number, line in enumerate(lines, 1):
         if not re.fullmatch(r'\w[\w.-]*', line):
             what = 'blank' if not line.strip() else f'{line[:60]!r}'
-            raise DataFileError(
+            refuse(
                 path,
                 f'line {number} is {what}; expected one id, of letters, '
                 'digits and _ - . without blanks',
             )
-        if line in first:
-            raise DataFileError(
+        elif line in first:
+            refuse(
                 path,
                 f'{line!r} is in lines {first[line]} and {number}; expected '
                 'each id once',
             )
-        first[line] = number
+        else:
+            first[line] = number
     if not first:
         raise DataFileError(path, 'no id in it; expected one id a line')
     return list(first)

@@ -10,7 +10,14 @@ import numpy as np
 from mmprotomtl.registry import DATASETS
 from mmprotomtl.utils.errors import DataFileError, choose
 
-from .files import DataFile, read_ids, read_npy, read_picture, read_rgb
+from .files import (
+    DataFile,
+    check_folder,
+    read_ids,
+    read_npy,
+    read_picture,
+    read_rgb,
+)
 from .label_masks import LabelMask
 from .multitask_dataset import MultiTaskDataset
 
@@ -121,9 +128,13 @@ class ImageFolderMTDataset(MultiTaskDataset):
         """Those that have a folder; what they mean is the config's matter."""
         return {name: {} for name in self.folders}
 
+    def has_label(self, sample_id: str, task: str) -> bool:
+        """Whether there is a file."""
+        return task in self._labelled[sample_id]
+
     def applicable(self, sample_id: str, task: str) -> bool:
         """Whether there is a label."""
-        return task in self._labelled[sample_id]
+        return self.has_label(sample_id, task)
 
     @property
     def metainfo(self) -> dict:
@@ -142,10 +153,7 @@ class ImageFolderMTDataset(MultiTaskDataset):
         an image's name and another ending is refused, not passed over.
         """
         folder = self._path(place)
-        if not folder.is_dir():
-            raise DataFileError(
-                str(folder), 'no such folder (see docs/datasets.md)'
-            )
+        check_folder(folder, ' (see docs/datasets.md)')
         files: dict[str, Path] = {}
         for path in sorted(folder.iterdir()):
             if path.suffix.lower() not in ENDINGS or path.name[0] == '.':
@@ -211,7 +219,7 @@ class ImageFolderMTDataset(MultiTaskDataset):
         if self.ids is None:
             return list(images)
         path = str(self._path(self.ids))
-        chosen = read_ids(path)
+        chosen = read_ids(path, self.refuse)
         for sample in chosen:
             if sample not in images:
                 self.refuse(

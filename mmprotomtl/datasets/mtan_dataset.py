@@ -7,9 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from mmprotomtl.utils.errors import DataFileError
-
-from .files import DataFile, read_npy
+from .files import DataFile, check_folder, read_npy
 from .multitask_dataset import MultiTaskDataset
 
 
@@ -45,15 +43,14 @@ class MTANDataset(MultiTaskDataset):
         """
         root = Path(self.data_root, self.split)
         images = root / 'image'
-        if not images.is_dir():
-            expected = ['image', *(name for name, _ in self.folders.values())]
-            raise DataFileError(
-                str(images),
-                f'no such folder. {type(self).__name__} expects {{train,val}}'
-                f'/{{{",".join(expected)}}}/{{i}}.npy, the pre-processed data '
-                'that MTAN published; put it, or a link to it, there (see '
-                'docs/datasets.md)',
-            )
+        expected = ['image', *(name for name, _ in self.folders.values())]
+        check_folder(
+            images,
+            f'. {type(self).__name__} expects {{train,val}}/'
+            f'{{{",".join(expected)}}}/{{i}}.npy, the pre-processed data that '
+            'MTAN published; put it, or a link to it, there (see '
+            'docs/datasets.md)',
+        )
         names = [p.name for p in images.iterdir()]
         numbers = sorted(
             int(n[:-4]) for n in names if re.match(r'\d+\.npy$', n)

@@ -148,6 +148,11 @@ class MultiTaskDataset(BaseDataset):
             raise error
         self.problems.append(error)
 
+    def has_label(self, sample_id: str, task: str) -> bool:
+        """Whether there is a label of a task for an image, hidden or not."""
+        del sample_id, task
+        return True
+
     def applicable(self, sample_id: str, task: str) -> bool:
         """Whether an image can have labels of a task at all (body parts need
         a person); asked where a protocol draws labels.

@@ -10,6 +10,7 @@ from mmprotomtl.utils.errors import DataFileError
 
 from .files import (
     DataFile,
+    check_folder,
     read_ids,
     read_normal_picture,
     read_npy,
@@ -92,6 +93,13 @@ class NYUDv2Dataset(MultiTaskDataset):
         Raises:
             DataFileError: There are no images, or files of both archives.
         """
+        images = Path(self.data_root, 'images')
+        hint = (
+            '. NYUDv2Dataset expects the archive NYUDv2 (images/*.png) or '
+            'NYUD_MT (images/*.jpg), unpacked or linked there (see '
+            'docs/datasets.md)'
+        )
+        check_folder(images, hint)
         found: dict[str, list[str]] = {}
         for folder in ('images', 'normals', 'edge'):
             path = Path(self.data_root, folder)
@@ -111,13 +119,8 @@ class NYUDv2Dataset(MultiTaskDataset):
                 f'a mixture of two archives: {both}; their crops differ, so '
                 'keep each in a folder of its own',
             )
-        if not found or not Path(self.data_root, 'images').is_dir():
-            raise DataFileError(
-                str(Path(self.data_root, 'images')),
-                'no images. NYUDv2Dataset expects the archive NYUDv2 '
-                '(images/*.png) or NYUD_MT (images/*.jpg), unpacked or linked '
-                'there (see docs/datasets.md)',
-            )
+        if not found:
+            raise DataFileError(str(images), f'no images{hint}')
         return next(iter(found))
 
     def load_data_list(self) -> list[dict]:
@@ -143,5 +146,5 @@ class NYUDv2Dataset(MultiTaskDataset):
                     for task, folder in self.FOLDERS.items()
                 },
             )
-            for sample in read_ids(str(lists))
+            for sample in read_ids(str(lists), self.refuse)
         ]

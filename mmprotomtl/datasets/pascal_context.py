@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from mmprotomtl.registry import DATASETS
-from mmprotomtl.utils.errors import DataFileError
 
-from .files import DataFile, read_ids, read_picture, read_rgb
+from .files import (
+    DataFile,
+    check_folder,
+    read_ids,
+    read_picture,
+    read_rgb,
+)
 from .multitask_dataset import MultiTaskDataset
 from .pascal_labels import (
     read_edges,
@@ -90,18 +95,16 @@ class PASCALContextMTDataset(MultiTaskDataset):
             DataFileError: The folder or the list of ids is not as expected.
         """
         root = Path(self.data_root)
-        if not (root / 'JPEGImages').is_dir():
-            raise DataFileError(
-                str(root / 'JPEGImages'),
-                'no such folder. PASCALContextMTDataset expects the archive '
-                'PASCALContext or PASCAL_MT, unpacked or linked there (see '
-                'docs/datasets.md)',
-            )
+        check_folder(
+            root / 'JPEGImages',
+            '. PASCALContextMTDataset expects the archive PASCALContext or '
+            'PASCAL_MT, unpacked or linked there (see docs/datasets.md)',
+        )
         first = root / self.SEMSEG[0]
         voc = set(os.listdir(first)) if first.is_dir() else set()
         samples = []
         lists = root / 'ImageSets' / 'Context' / f'{self.split}.txt'
-        for sample in read_ids(str(lists)):
+        for sample in read_ids(str(lists), self.refuse):
             image = str(root / 'JPEGImages' / f'{sample}.jpg')
             label_map = str(root / 'pascal-context/trainval' / f'{sample}.mat')
             semseg = self.SEMSEG[f'{sample}.png' not in voc]

@@ -4,12 +4,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-from scipy.io import loadmat
 
 from mmprotomtl.evaluation.boundary.thin import thin
 from mmprotomtl.utils.errors import DataFileError
 
 from .files import DataFile, read_normal_picture, read_rgb, read_share
+from .matlab import read_mat
+from .transforms.loading import check_size
 
 #: PASCAL-Part's number of the class `person`.
 PERSON = 15
@@ -59,22 +60,6 @@ def part_number(name: str) -> int:
     return PARTS[name[1:]]
 
 
-def read_mat(path: str, key: str) -> np.ndarray:
-    """One variable of a Matlab file (up to version 7).
-
-    Raises:
-        DataFileError: There is no such variable.
-    """
-    content = loadmat(path, variable_names=[key])
-    if key not in content:
-        names = [n for n in loadmat(path) if not n.startswith('__')]
-        raise DataFileError(
-            path,
-            f'no variable {key!r} in it; it has {", ".join(names) or "none"}',
-        )
-    return content[key]
-
-
 def read_label_map(path: str) -> np.ndarray:
     """PASCAL-Context's ``LabelMap``: classes 1 .. 459, ``H x W``.
 
@@ -110,6 +95,7 @@ def read_normals(path: str, label_map: str) -> np.ndarray:
     normal = read_normal_picture(path)
     # As a file of its own: it is the one that an error has to name.
     classes = DataFile(label_map, read_label_map).load()
+    check_size(classes, normal.shape[:2], label_map)
     if normal.shape[:2] != classes.shape:
         classes = cv2.resize(
             classes, normal.shape[1::-1], interpolation=cv2.INTER_NEAREST

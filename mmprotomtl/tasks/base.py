@@ -182,6 +182,19 @@ class Task:
         """
         return label[:, 0] != self.invalid
 
+    def largest_share(self, label: np.ndarray) -> float | None:
+        """How much of a window one class fills, for a crop that avoids such.
+
+        Args:
+            label: A canonical label, or a part of one.
+
+        Returns:
+            The share of the commonest class of the labelled pixels, 1 where
+            none is labelled; None: the task minds no window.
+        """
+        del label
+        return None
+
     # -- checking a data set ---------------------------------------------
 
     def describe(self, label: np.ndarray, raw: np.ndarray) -> dict:

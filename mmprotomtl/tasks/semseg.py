@@ -99,6 +99,11 @@ class SemSegTask(Task):
             )
         return ids.astype(np.uint8)
 
+    def largest_share(self, label: np.ndarray) -> float | None:
+        """The share of the commonest class."""
+        counts = np.bincount(label[label != self.invalid])
+        return float(counts.max() / counts.sum()) if counts.size else 1.0
+
     def describe(self, label: np.ndarray, raw: np.ndarray) -> dict:
         """Add the number of pixels of each class."""
         counts = np.bincount(label.ravel(), minlength=256)

@@ -112,6 +112,56 @@ def test_everything_wrong_is_listed(tree):
     assert report['tasks']['depth']['readable'] == 4
 
 
+def test_what_many_files_have_in_common_is_said_once(tree):
+    """Half a folder is missing: the text still shows what else is wrong."""
+    for i in range(4):
+        (tree / f'train/depth/{i}.npy').unlink()
+    (tree / 'train/label/5.npy').write_bytes(b'')
+    np.save(tree / 'train/depth/5.npy', np.zeros((H, H)))
+    report = check(tree)[0]
+    assert len(report['errors']) == 6
+    lines = format_report(report).splitlines()
+    assert '6 errors' in lines
+    together = f'{tree}/train/depth: 4 files (0.npy, 1.npy, 2.npy, ...): no'
+    assert [line for line in lines if line.strip().startswith(together)]
+    assert [line for line in lines if f'{tree}/train/label/5.npy: can' in line]
+    assert [line for line in lines if f'{tree}/train/depth/5.npy: 12' in line]
+
+
+def test_a_mask_that_leaves_nothing_of_a_task(tree):
+    mask = dict(protocol='budget', budget=dict(semseg=2, depth=0, normals=1))
+    report = check(tree, partial_labels=mask)[0]
+    doubts = [w for w in report['warnings'] if w['file'] == 'the label mask']
+    assert [w['problem'] for w in doubts] == [
+        'leaves no label of depth: a run would stop'
+    ]
+    # An unusable mask leaves nobody knows how many.
+    report = check(tree, partial_labels=dict(mask_file='none.pth'))[0]
+    row = next(r for r in format_report(report).splitlines() if 'depth' in r)
+    assert row.split('|')[2:4] == [' 6      ', ' ?    ']
+
+
+def test_all_bad_lines_of_a_list_of_ids(shared_data, tmp_path):
+    """Each is named, and the images of the good lines are read."""
+    root = tmp_path / 'nyud'
+    shutil.copytree(
+        shared_data / 'layouts/NYUD_MT', root, copy_function=shutil.copyfile
+    )
+    (root / 'gt_sets').chmod(0o755)
+    (root / 'gt_sets/train.txt').unlink()
+    (root / 'gt_sets/train.txt').write_text('0003\n\n0004 \n0003\n0005\n')
+    part = dict(type='NYUDv2Dataset', data_root=str(root))
+    (report,) = check_config(dict(train_dataloader=dict(dataset=part)))
+    assert {e['file'] for e in report['errors']} == {
+        f'{root}/gt_sets/train.txt'
+    }
+    problems = ' '.join(e['problem'] for e in report['errors'])
+    assert len(report['errors']) == 3
+    for problem in ('line 2 is blank', "line 3 is '0004 '", 'lines 1 and 4'):
+        assert problem in problems
+    assert report['images'] == report['tasks']['edge']['readable'] == 2
+
+
 def test_gaps_are_all_named_and_the_rest_is_read(tree):
     for i in (1, 3):
         (tree / f'train/image/{i}.npy').unlink()

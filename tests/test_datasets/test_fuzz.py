@@ -4,15 +4,22 @@ Thousands of files are broken in a seeded way, in their bytes or in what they
 hold, and go through the loading transforms as in training.
 """
 
-import io
 import zlib
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 from prettytable import PrettyTable
 
+from mmprotomtl.datasets import (
+    CityscapesMTDataset,
+    ImageFolderMTDataset,
+    NYUDv2Dataset,
+    NYUv2Dataset,
+    PASCALContextMTDataset,
+)
 from mmprotomtl.datasets.files import (
     DataFile,
     read_npy,
@@ -24,150 +31,21 @@ from mmprotomtl.datasets.transforms.loading import (
     LoadMultiTaskAnnotations,
     LoadMultiTaskImage,
 )
-from mmprotomtl.tasks import build_tasks
 from mmprotomtl.utils.errors import DataFileError
+from tests.test_datasets.fuzz_cases import (
+    BYTES,
+    CASES,
+    HIGHEST,
+    TASKS,
+    H,
+    W,
+    colours,
+    npy,
+    picture,
+    truncated,
+)
 
-H, W, CLASSES = 12, 16, 13
-TASKS = build_tasks(
-    dict(
-        semseg=dict(num_classes=CLASSES), human_parts={}, sal={}, normals={},
-        edge={}, depth={},
-    )
-)  # fmt: skip
-HIGHEST = dict(semseg=CLASSES - 1, human_parts=6, sal=1, edge=1)
-
-
-def npy(array):
-    stream = io.BytesIO()
-    np.save(stream, array, allow_pickle=True)
-    return stream.getvalue()
-
-
-def picture(kind):
-    def encode(array):
-        stream = io.BytesIO()
-        Image.fromarray(array).save(stream, kind)
-        return stream.getvalue()
-
-    return encode
-
-
-def label_of(task, rng):
-    """A sound label of a task."""
-    if task == 'depth':
-        return rng.uniform(0.5, 9, (H, W, 1)).astype(np.float32)
-    if task == 'normals':
-        normal = rng.normal(size=(H, W, 3))
-        return normal / np.linalg.norm(normal, axis=-1, keepdims=True)
-    return rng.integers(0, HIGHEST[task] + 1, (H, W)).astype(np.uint8)
-
-
-# -- what is broken -------------------------------------------------------
-# Each takes the file's bytes and a random generator and gives bytes.
-
-
-def truncated(data, rng):
-    return data[: rng.integers(0, len(data))]
-
-
-def zeroed(data, rng):
-    start = rng.integers(0, len(data))
-    end = rng.integers(start, len(data)) + 1
-    return data[:start] + bytes(end - start) + data[end:]
-
-
-def flipped(data, rng, first=None):
-    data = bytearray(data)
-    for place in rng.integers(0, first or len(data), rng.integers(1, 9)):
-        data[place] ^= int(rng.integers(1, 256))
-    return bytes(data)
-
-
-def header_flipped(data, rng):
-    return flipped(data, rng, min(len(data), 100))
-
-
-def longer(data, rng):
-    return data + rng.bytes(rng.integers(1, 200))
-
-
-BYTES = (truncated, zeroed, flipped, header_flipped, longer)
-
-# Each takes a sound array, a random generator and the task's name and gives
-# another array.
-
-
-def other_class(array, rng, value):
-    array = array.copy()
-    array[rng.integers(H), rng.integers(W)] = value
-    return array
-
-
-CLASS_VALUES = {
-    'class too high': (lambda a, r, t: other_class(a, r, HIGHEST[t] + 1)),
-    'class 254': lambda a, r, t: other_class(a, r, 254),
-}
-NPY_CLASS_VALUES = {
-    'class negative': lambda a, r, t: other_class(a.astype(np.int16), r, -2),
-    'class 256 (uint16)': (
-        lambda a, r, t: other_class(a.astype(np.uint16), r, 256)
-    ),
-    'class 2**64 - 1': (
-        lambda a, r, t: other_class(a.astype(np.uint64), r, 2**64 - 1)
-    ),
-    'class a fraction': (lambda a, r, t: other_class(a.astype(float), r, 0.5)),
-    'class NaN': lambda a, r, t: other_class(a.astype(float), r, np.nan),
-    'class 1e300': lambda a, r, t: other_class(a.astype(float), r, 1e300),
-}
-VECTOR_VALUES = {
-    'NaN': lambda a, r, t: other_class(a, r, np.nan),
-    'inf': lambda a, r, t: other_class(a, r, -np.inf),
-    '1e300': lambda a, r, t: other_class(a.astype(float), r, 1e300),
-    'zero': lambda a, r, t: other_class(a, r, 0),
-    'all NaN': lambda a, r, t: a * np.nan,
-    'float16': lambda a, r, t: a.astype(np.float16),
-    'big-endian': lambda a, r, t: a.astype('>f8'),
-}
-SHAPES = {
-    'turned': lambda a, r, t: np.ascontiguousarray(a.swapaxes(0, 1)),
-    'half of it': lambda a, r, t: a[: H // 2],
-    'two channels': lambda a, r, t: np.stack(
-        [a.reshape(H, W, -1)[..., 0]] * 2, -1
-    ),
-}
-NPY_SHAPES = {
-    'no pixel': lambda a, r, t: a[:0],
-    'flat': lambda a, r, t: a.ravel(),
-    'a scalar': lambda a, r, t: a.ravel()[0],
-    'objects': lambda a, r, t: a.astype(object),
-    'complex': lambda a, r, t: a.astype(complex),
-    'text': lambda a, r, t: a.astype('U4'),
-    'dates': lambda a, r, t: a.astype(np.int64).view('M8[s]'),
-}
-
-
-def cases():
-    """Loader -> its task, reader, encoder, values that are refused and those
-    that are counted as unlabelled.
-    """
-    found = {}
-    for task in TASKS:
-        classes = task in HIGHEST
-        refused = {**SHAPES, **NPY_SHAPES}
-        if classes:
-            refused.update({**CLASS_VALUES, **NPY_CLASS_VALUES})
-            found[f'png {task}'] = (
-                task, read_picture, picture('PNG'),
-                {**CLASS_VALUES, 'turned': SHAPES['turned']}, {},
-            )  # fmt: skip
-        read = read_classes if task == 'semseg' else read_npy
-        unlabelled = {} if classes else VECTOR_VALUES
-        found[f'npy {task}'] = (task, read, npy, refused, unlabelled)
-    return found
-
-
-CASES = cases()
-PER_LOADER = 400
+PER_LOADER = 150
 
 
 def assert_valid(task, label):
@@ -186,11 +64,14 @@ def assert_valid(task, label):
         assert ((length == 0) | (abs(length - 1) < 1e-3)).all()
 
 
-def load(path, task, read):
-    """``label`` or the error, as training sees them."""
+def load(path, task, read, beside=None):
+    """The label or the error, as training sees them. ``path`` is what is
+    broken: the label's file, or one that is read ``beside`` it.
+    """
+    file = path.with_name(beside) if beside else path
     info = dict(
         tasks={task: TASKS[task]},
-        labels={task: DataFile(str(path), read)},
+        labels={task: DataFile(str(file), read)},
         ori_shape=(H, W),
     )
     try:
@@ -205,40 +86,57 @@ def outcome(result):
     return 'refused' if isinstance(result, DataFileError) else 'valid label'
 
 
+def refuses(case, kind, rng, path):
+    """Break a sound file in one way and load it; sound, it is a label."""
+    read = case.read
+    if case.beside:
+        read = partial(read, label_map=str(path))
+        Image.fromarray(colours(rng)).save(path.with_name(case.beside))
+    stored = case.sound(rng)
+    data = case.encode(stored)
+    path.write_bytes(data)
+    assert outcome(load(path, case.task, read, case.beside)) == 'valid label'
+    if callable(kind):
+        data = kind(data, rng)
+    else:
+        change = case.refused.get(kind) or case.unlabelled[kind]
+        data = change(stored, rng, case.task)
+        if not isinstance(data, bytes):
+            data = case.encode(data)
+    path.write_bytes(data)
+    return load(path, case.task, read, case.beside)
+
+
 @pytest.mark.filterwarnings('error::RuntimeWarning')
 def test_thousands_of_broken_labels(tmp_path):
     rng = np.random.default_rng(0)
     counts = Counter()
-    for loader, (task, read, encode, refused, unlabelled) in CASES.items():
-        path = tmp_path / loader.replace(' ', '.')
+    for loader, case in CASES.items():
+        path = tmp_path / f'label.{loader.split()[-2]}'
+        kinds = [*BYTES, *case.refused, *case.unlabelled]
         for turn in range(PER_LOADER):
-            sound = label_of(task, rng)
-            path.write_bytes(encode(sound))
-            assert outcome(load(path, task, read)) == 'valid label'
-            kinds = [*BYTES, *refused, *unlabelled]
             kind = kinds[turn % len(kinds)]
-            if callable(kind):
-                data = kind(encode(sound), rng)
-            else:
-                change = refused.get(kind) or unlabelled[kind]
-                data = encode(change(sound, rng, task))
-            path.write_bytes(data)
-            result = load(path, task, read)
+            result = refuses(case, kind, rng, path)
             counts[loader, outcome(result)] += 1
             what = (loader, kind, result)
-            if kind in refused or (kind is truncated and encode is npy):
+            npy_cut = kind is truncated and case.encode is npy
+            if kind in case.refused or npy_cut:
                 assert isinstance(result, DataFileError), what
-            elif kind in unlabelled:
+            elif kind in case.unlabelled:
                 assert isinstance(result, np.ndarray), what
             if isinstance(result, np.ndarray):
-                assert_valid(task, result)
-    table = PrettyTable(['loader', 'refused', 'valid label'])
+                assert_valid(case.task, result)
+    table = PrettyTable(['loader', 'files', 'refused', 'valid label'])
+    table.align = 'r'
+    table.align['loader'] = 'l'
     for loader in CASES:
-        outcomes = [counts[loader, name] for name in table.field_names[1:]]
-        table.add_row([loader, *outcomes])
+        outcomes = [counts[loader, name] for name in table.field_names[2:]]
+        table.add_row([loader, sum(outcomes), *outcomes])
         assert min(outcomes) > 0, f'{loader} always ends the same way'
-    print(table)
-    assert counts.total() == PER_LOADER * len(CASES) >= 2000
+    total = [sum(row[i] for row in table.rows) for i in (1, 2, 3)]
+    table.add_row(['all', *total])
+    print(f'\n{table}')
+    assert total[0] == PER_LOADER * len(CASES) >= 2000
 
 
 @pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'npy'])
@@ -305,6 +203,41 @@ def test_links_folders_and_empty_files(tmp_path, read):
     assert 'IsADirectory' in refused(tmp_path, read=read)
     (tmp_path / 'empty').write_bytes(b'')
     assert '0 bytes' in refused(tmp_path / 'empty', read=read)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'folder'),
+    [
+        (NYUv2Dataset, 'train/image'),
+        (CityscapesMTDataset, 'train/image'),
+        (NYUDv2Dataset, 'images'),
+        (PASCALContextMTDataset, 'JPEGImages'),
+        (
+            partial(ImageFolderMTDataset, folders=dict(depth='d'), tasks=dict(
+                depth={})), 'images',
+        ),
+    ],
+)  # fmt: skip
+def test_data_folders_that_are_none(tmp_path, kind, folder):
+    """A link to itself, a file, nothing: each is said, with what belongs
+    there.
+    """
+    path = tmp_path / folder
+    path.parent.mkdir(exist_ok=True)
+
+    def problem():
+        with pytest.raises(DataFileError) as caught:
+            kind(data_root=str(tmp_path))
+        assert caught.value.path == str(path)
+        assert 'docs/datasets.md' in caught.value.problem
+        return caught.value.problem
+
+    assert problem().startswith('no such folder')
+    path.write_text('')
+    assert problem().startswith('no folder')
+    path.unlink()
+    path.symlink_to(path)
+    assert problem().startswith('a symbolic link that leads back')
 
 
 def npy_with_header(shape):

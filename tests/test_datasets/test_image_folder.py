@@ -5,6 +5,7 @@ from PIL import Image
 from mmprotomtl.datasets import ImageFolderMTDataset
 from mmprotomtl.datasets.check import check_config
 from mmprotomtl.datasets.image_folder import read_label
+from mmprotomtl.datasets.label_masks import write_label_mask
 from mmprotomtl.utils.errors import DataFileError
 
 H, W = 6, 8
@@ -123,6 +124,35 @@ def test_masks_and_holdout_work_as_elsewhere(root):
         for part in ('train', 'val')
     ]
     assert [len(part) for part in parts] == [3, 1]
+
+
+def test_all_labels_are_those_that_there_are(root, tmp_path_factory):
+    """Protocol `full` and a manifest count files, not images."""
+    counts = dict(depth=2, edge=1, normals=1, sal=1, semseg=2)
+    whole = folder(root, partial_labels=dict(protocol='full'))
+    assert whole.metainfo['label_mask']['labels'] == counts
+    seen = {item['sample_id']: len(item['gt_maps']) for item in whole}
+    assert seen == dict(a=4, b=2, c=1, d=0)
+    part = dict(
+        type='ImageFolderMTDataset', data_root=str(root), folders=FOLDERS,
+        tasks=TASKS, partial_labels=dict(protocol='full'),
+    )  # fmt: skip
+    (report,) = check_config(dict(train_dataloader=dict(dataset=part)))
+    assert report['label_mask']['labels'] == counts
+    found = {n: entry['readable'] for n, entry in report['tasks'].items()}
+    assert found == counts and not report['errors']
+    # Ratio 1 keeps the same ones: one hash, whatever the protocol.
+    kept = folder(root, partial_labels=dict(protocol='ratio', ratio=1.0))
+    mask = whole._label_maskers()[0].mask
+    assert kept.metainfo['label_mask']['sha256'] == mask.sha256
+    path = tmp_path_factory.mktemp('mask') / 'mask.json'
+    write_label_mask(path, mask)
+    again = folder(root, partial_labels=dict(mask_file=str(path)))
+    assert again.metainfo['label_mask']['labels'] == counts
+    # Its labels have gone: it is no longer a mask of this folder.
+    (root / 'depth/c.png').unlink()
+    with pytest.raises(DataFileError, match=r"1 labels that.*depth of 'c'"):
+        folder(root, partial_labels=dict(mask_file=str(path)))
 
 
 def test_hidden_labels_are_not_read(root):

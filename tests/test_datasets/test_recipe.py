@@ -6,13 +6,14 @@ import pytest
 import torch
 from mmengine.structures import PixelData
 
-from mmprotomtl.datasets import SyntheticScenesDataset
+from mmprotomtl.datasets import NYUv2Dataset, SyntheticScenesDataset
 from mmprotomtl.datasets.transforms import (
     MultiTaskPad,
     MultiTaskRandomCrop,
     MultiTaskRandomRotate,
     MultiTaskRandomScale,
 )
+from mmprotomtl.engine.samplers import SeededIndex
 from mmprotomtl.models.data_preprocessor import image_mask
 from mmprotomtl.models.segmentors.multitask_segmentor import to_original
 from mmprotomtl.registry import TRANSFORMS
@@ -94,6 +95,168 @@ def test_cropping_cuts_image_and_labels_at_one_place():
     assert out['img_shape'] == (30, 80)
     assert np.array_equal(out['gt_maps']['depth'] % 256, out['img'][..., 0])
     assert out['gt_maps']['depth'][0, 0] % 80 == 1
+
+
+def test_cropping_and_colours_leave_a_plane_where_it_is():
+    """A window of a plane is the plane seen through the same pixels; the
+    colours of the photograph are no matter of its labels.
+    """
+    results = plane((40, 60), 50, NORMAL, -2.0)
+    rng = np.random.default_rng(0)
+    results['img'] = rng.integers(0, 256, (40, 60, 3)).astype(np.uint8)
+    image, depth = results['img'], results['gt_maps']['depth']
+    np.random.seed(5)
+    out = MultiTaskRandomCrop((16, 20))(results)
+    cut = np.lib.stride_tricks.sliding_window_view(image, (16, 20, 3))
+    top, left = np.argwhere((cut[:, :, 0] == out['img']).all((2, 3, 4)))[0]
+    assert top > 0 and left > 0
+    expected = depth[top : top + 16, left : left + 20]
+    assert np.array_equal(out['gt_maps']['depth'], expected)
+    assert np.allclose(out['gt_maps']['normals'], NORMAL, atol=1e-5)
+    before = out['img'].copy()
+    out = TRANSFORMS.build(dict(type='PhotoMetricDistortion'))(out)
+    assert not np.array_equal(out['img'], before)
+    assert np.array_equal(out['gt_maps']['depth'], expected)
+    assert np.allclose(out['gt_maps']['normals'], NORMAL, atol=1e-5)
+
+
+def classes(label, names=('semseg',)):
+    """An image of place numbers, and one label for several tasks."""
+    place = np.arange(label.size).reshape(label.shape)
+    return dict(
+        img=np.stack([place % 256, place // 256, place * 0], -1),
+        tasks=build_tasks(
+            dict(semseg=dict(num_classes=4), human_parts={}, sal={}, depth={})
+        ),
+        gt_maps=dict.fromkeys(names, label),
+    )
+
+
+def test_a_window_of_one_class_is_drawn_anew():
+    """The left half is floor; on the right there are two classes."""
+    label = np.zeros((40, 80), np.uint8)
+    label[:20, 40:], label[20:, 40:] = 1, 2
+    plain = MultiTaskRandomCrop((20, 20))
+    step = MultiTaskRandomCrop((20, 20), cat_max_ratio=0.75)
+    largest, moved = {plain: 0, step: 0}, 0
+    for seed in range(60):
+        lefts = []
+        for crop in largest:
+            np.random.seed(seed)
+            out = crop(classes(label))
+            window = out['gt_maps']['semseg']
+            top = np.bincount(window.ravel()).max() / window.size
+            largest[crop] += top >= 0.75
+            lefts.append(out['img'][0, 0, 0] + 256 * out['img'][0, 0, 1])
+            # The windows after it are drawn the same way.
+            follows = np.random.random()
+            np.random.seed(seed)
+            for _ in range(1 if crop is plain else 11):
+                crop.crop_bbox(out | dict(img=label))
+            assert np.random.random() == follows
+        moved += lefts[0] != lefts[1]
+    # A third of the windows is good: of eleven hardly ever none.
+    assert largest[plain] > 30
+    assert largest[step] <= 3
+    # Windows that were good stay.
+    assert largest[plain] - largest[step] <= moved <= largest[plain]
+
+
+def test_what_a_window_of_one_class_is():
+    task = build_tasks(dict(semseg=dict(num_classes=4)))['semseg']
+    assert task.largest_share(np.array([[1, 1, 2, 255]], np.uint8)) == 2 / 3
+    assert task.largest_share(np.full((2, 2), 255, np.uint8)) == 1
+    for share in (0, 1.2, -1):
+        with pytest.raises(ValueError, match='cat_max_ratio'):
+            MultiTaskRandomCrop(4, cat_max_ratio=share)
+
+
+def test_only_visible_labels_with_classes_move_the_window():
+    """Nothing of classes is visible: the window is the first one. Body parts
+    are mostly background, and masks and depth have no classes.
+    """
+    label = np.zeros((40, 80), np.uint8)
+    step = MultiTaskRandomCrop((20, 20), cat_max_ratio=0.75)
+    for seed in range(20):
+        np.random.seed(seed)
+        first = MultiTaskRandomCrop((20, 20))(classes(label))['img']
+        for names in ((), ('human_parts', 'sal', 'depth')):
+            np.random.seed(seed)
+            assert np.array_equal(step(classes(label, names))['img'], first)
+
+
+@pytest.mark.parametrize('damage', ['garbage', 'deleted', 'other classes'])
+def test_hidden_labels_do_not_move_the_window(tmp_path, damage):
+    """Crops with ``cat_max_ratio``, from files: what is hidden is neither
+    read nor looked at; what is visible moves some windows.
+    """
+    rng = np.random.default_rng(0)
+    for folder in ('image', 'label', 'depth', 'normal'):
+        (tmp_path / 'train' / folder).mkdir(parents=True)
+    for i in range(12):
+        label = np.full((40, 60), 5)
+        label[:, rng.integers(20, 40) :] = rng.integers(0, 5, (40, 1))
+        arrays = dict(
+            image=rng.random((40, 60, 3)), label=label,
+            depth=rng.random((40, 60, 1)), normal=rng.random((40, 60, 3)),
+        )  # fmt: skip
+        for folder, array in arrays.items():
+            np.save(tmp_path / f'train/{folder}/{i}.npy', array)
+
+    def load(ratio, *rest):
+        data = NYUv2Dataset(
+            data_root=str(tmp_path),
+            partial_labels=dict(protocol='one-label', seed=1),
+            pipeline=[
+                dict(type='LoadMultiTaskImage'),
+                dict(type='LoadMultiTaskAnnotations'),
+                dict(
+                    type='MultiTaskRandomCrop',
+                    crop_size=(16, 16),
+                    cat_max_ratio=ratio,
+                ),
+                *rest,
+            ],
+        )
+        items = []
+        for seed in range(4):
+            for i in range(12):
+                item = data[SeededIndex(i, seed)]
+                items.append((i, item['img'], item['gt_maps']))
+        return items, data.pipeline.transforms[0].mask.labelled
+
+    (moved, mask), (first, _) = load(0.75), load(1.0)
+    differ = [
+        i
+        for (i, image, _), (_, other, _) in zip(moved, first, strict=True)
+        if not np.array_equal(image, other)
+    ]
+    assert differ and all('semseg' in mask[str(i)] for i in differ)
+    rest = [
+        dict(type='MultiTaskRandomFlip', prob=0.5),
+        dict(type='mmseg.PhotoMetricDistortion'),
+    ]
+    before, _ = load(0.75, *rest)
+    folders = dict(semseg='label', depth='depth', normals='normal')
+    for i in range(12):
+        for task, folder in folders.items():
+            if task in mask[str(i)]:
+                continue
+            path = tmp_path / f'train/{folder}/{i}.npy'
+            if damage == 'garbage':
+                path.write_bytes(b'garbage')
+            elif damage == 'deleted':
+                path.unlink()
+            else:
+                np.save(path, np.ones_like(np.load(path)))
+    after, _ = load(0.75, *rest)
+    for (_, image, maps), (_, other, others) in zip(
+        before, after, strict=True
+    ):
+        assert np.array_equal(image, other)
+        assert list(maps) == list(others)
+        for name in maps:
+            assert np.array_equal(maps[name], others[name])
 
 
 def test_padding_is_centred_and_unlabelled():

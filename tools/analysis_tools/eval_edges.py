@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scipy.io import loadmat
 
+from mmprotomtl.datasets.matlab import read_mat
 from mmprotomtl.evaluation.boundary import (
     count,
     scores,
@@ -77,7 +77,7 @@ def read_truths(folder: Path, name: str) -> list[np.ndarray]:
     if not path.is_file():
         return [read_image(folder / f'{name}.png') != 0]
     try:
-        cells = loadmat(path)['groundTruth'].ravel()
+        cells = read_mat(str(path), 'groundTruth').ravel()
         return [cell['Boundaries'][0, 0] > 0 for cell in cells]
     except (KeyError, ValueError, IndexError, TypeError) as error:
         raise DataFileError(

@@ -14,7 +14,8 @@ train_pipeline = [
     dict(type='LoadMultiTaskImage'),
     dict(type='LoadMultiTaskAnnotations'),
     dict(type='MultiTaskRandomScale', ratio_range=(0.5, 2.0)),
-    dict(type='MultiTaskRandomCrop', crop_size=size),
+    # Looks at visible labels only.
+    dict(type='MultiTaskRandomCrop', crop_size=size, cat_max_ratio=0.75),
     dict(type='MultiTaskRandomFlip', prob=0.5),
     dict(type='PhotoMetricDistortion'),
     dict(type='MultiTaskPad', size=size),

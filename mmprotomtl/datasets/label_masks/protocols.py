@@ -61,8 +61,11 @@ def full(
     seed: int,
 ) -> dict[str, list[str]]:
     """Every label."""
-    del applicable, seed
-    return {sample: list(tasks) for sample in samples}
+    del seed
+    return {
+        sample: [task for task in tasks if applicable(sample, task)]
+        for sample in samples
+    }
 
 
 def _of_task(seed: int, task: str) -> np.random.Generator:

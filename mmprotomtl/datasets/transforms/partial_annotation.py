@@ -13,6 +13,7 @@ from mmprotomtl.datasets.label_masks import (
     read_label_mask,
 )
 from mmprotomtl.registry import TRANSFORMS
+from mmprotomtl.utils.errors import DataFileError
 
 if TYPE_CHECKING:
     from mmprotomtl.datasets.multitask_dataset import MultiTaskDataset
@@ -68,20 +69,45 @@ class PartialAnnotation(BaseTransform):
         self.mask: LabelMask | None = None
 
     def bind(self, dataset: MultiTaskDataset, samples: Sequence[str]) -> None:
-        """Read or draw the mask for a data set's samples."""
+        """Read or draw the mask for a data set's samples.
+
+        Raises:
+            DataFileError: The file is damaged, or of another data set.
+            ValueError: The settings of the protocol are wrong.
+        """
         if self.protocol is None:
             assert self.mask_file is not None
             self.mask = read_label_mask(
                 self.mask_file, samples, tuple(dataset.known_tasks())
             )
+            self._check_labels(dataset, self.mask)
         else:
+            # All labels are those that there are; whether one of body parts
+            # shows a person takes a look at it, and makes no difference.
+            whole = self.protocol == 'full'
             self.mask = draw_label_mask(
                 self.protocol,
                 samples,
                 self.tasks or tuple(dataset.tasks),
                 self.seed,
-                dataset.applicable,
+                dataset.has_label if whole else dataset.applicable,
                 **self.options,
+            )
+
+    def _check_labels(
+        self, dataset: MultiTaskDataset, mask: LabelMask
+    ) -> None:
+        missing = [
+            f'{task} of {sample!r}'
+            for sample, tasks in mask.labelled.items()
+            for task in tasks
+            if not dataset.has_label(sample, task)
+        ]
+        if missing:
+            raise DataFileError(
+                str(self.mask_file),
+                f'a mask of another data set: {len(missing)} labels that it '
+                f'names are not there, such as {", ".join(missing[:3])}',
             )
 
     def hide(self, info: dict) -> dict:

@@ -2,7 +2,8 @@
 
 The pixels move the same way for all; what happens to their values is asked of
 each task (:meth:`mmprotomtl.tasks.Task.value_map`). No random decision looks
-at a label.
+at a label, but for ``MultiTaskRandomCrop.cat_max_ratio``, which looks at those
+that are not hidden.
 """
 
 from collections.abc import Callable, Sequence

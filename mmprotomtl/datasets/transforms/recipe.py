@@ -63,27 +63,66 @@ class MultiTaskRandomScale(BaseTransform):
 class MultiTaskRandomCrop(RandomCrop):
     """mmseg's ``RandomCrop``, with the labels of all tasks.
 
-    The recipe draws anew while one class of ``semseg`` fills three quarters
-    of the window (``cat_max_ratio``). That is left out: where the label is
-    hidden it would be a leak, and where it decides for some images only, they
-    are cropped by another rule than the rest.
+    The recipe moves the window while one class fills three quarters of it.
+    Here labels that the image's mask hides have no part in that: they were
+    never read. Where no label with classes is visible, the first window
+    stands. All windows are drawn beforehand, so later random decisions are
+    the same whatever the labels are.
 
     Args:
         crop_size: Height and width; what is smaller stays as it is.
+        cat_max_ratio: Below this share of the commonest class
+            (:meth:`mmprotomtl.tasks.Task.largest_share`) a window is good; 1:
+            any is, no label is looked at.
+
+    Raises:
+        ValueError: ``cat_max_ratio`` is not within 0 .. 1.
     """
 
-    def __init__(self, crop_size: int | Sequence[int]) -> None:
+    #: Windows that are tried, as in mmseg; the last one is taken as it is.
+    TRIES = 11
+
+    def __init__(
+        self, crop_size: int | Sequence[int], cat_max_ratio: float = 1.0
+    ) -> None:
         if not isinstance(crop_size, int):
             crop_size = tuple(crop_size)
+        if not 0 < cat_max_ratio <= 1:
+            raise ValueError(
+                f'MultiTaskRandomCrop.cat_max_ratio={cat_max_ratio!r} is not '
+                'allowed: choose a share above 0, at most 1 (no retry)'
+            )
+        # mmseg's own retry knows one label and is off.
         super().__init__(crop_size)
+        self.max_share = cat_max_ratio
+
+    def _choose(self, results: dict) -> tuple[int, int, int, int]:
+        if self.max_share == 1:
+            return self.crop_bbox(results)
+        windows = [self.crop_bbox(results) for _ in range(self.TRIES)]
+        good = (w for w in windows[:-1] if self._is_good(results, w))
+        return next(good, windows[-1])
+
+    def _is_good(self, results: dict, window: tuple) -> bool:
+        shares = (
+            results['tasks'][name].largest_share(self.crop(label, window))
+            for name, label in results.get('gt_maps', {}).items()
+        )
+        return all(s is None or s < self.max_share for s in shares)
 
     def transform(self, results: dict) -> dict:
         """Crop image and labels."""
-        window = self.crop_bbox(results)
+        window = self._choose(results)
         results['img'] = self.crop(results['img'], window)
         results['img_shape'] = results['img'].shape[:2]
         map_labels(results, lambda task, label: self.crop(label, window))
         return results
+
+    def __repr__(self) -> str:
+        return (
+            f'MultiTaskRandomCrop(crop_size={self.crop_size}, '
+            f'cat_max_ratio={self.max_share})'
+        )
 
 
 @TRANSFORMS.register_module()

@@ -1,0 +1,172 @@
+"""Matlab's files, looked over before scipy reads them.
+
+scipy takes the number of a value's type from the file for a place in a table:
+a damaged file ends the process. So the file is walked first the way in which
+scipy will walk it, and left alone where a number in it cannot be.
+"""
+
+import io
+import math
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from scipy.io import loadmat
+
+from mmprotomtl.utils.errors import DataFileError
+
+#: Types of stored values: whole numbers, floats and text.
+_VALUES = (1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 16, 17, 18)
+_INT8, _INT32, _UINT32, _MATRIX, _COMPRESSED = 1, 5, 6, 14, 15
+#: Classes of variables.
+_CELL, _STRUCT, _CHAR, _NUMBERS = 1, 2, 4, range(6, 16)
+_COMPLEX = 0x800
+#: More is not unpacked; the largest of the field have 30 million.
+MAX_BYTES = 2**28
+MAX_DEPTH = 20
+
+
+def read_mat(path: str, key: str) -> np.ndarray:
+    """One variable of a Matlab file (version 5 to 7).
+
+    Raises:
+        DataFileError: There is no such variable, or the file is damaged.
+    """
+    content = Path(path).read_bytes()
+    names = []
+    try:
+        for name in _walk_file(content, key):
+            names.append(name)
+            if name == key:
+                break
+    except (ValueError, zlib.error) as error:
+        raise DataFileError(
+            path, f'cannot be read: no Matlab file of version 5 to 7 ({error})'
+        ) from error
+    if key not in names:
+        raise DataFileError(
+            path,
+            f'no variable {key!r} in it; it has {", ".join(names) or "none"}',
+        )
+    return loadmat(io.BytesIO(content), variable_names=[key])[key]
+
+
+def _walk_file(content: bytes, key: str) -> Iterator[str]:
+    """The names of the variables; that of ``key`` is walked to its end.
+
+    Raises:
+        ValueError: Something is not as it has to be.
+    """
+    # Written by a machine that puts the low byte first, as all do today.
+    if content[126:128] != b'IM':
+        raise ValueError(f'{len(content)} bytes without its header')
+    place = 128
+    while place < len(content):
+        kind, size, start, end = _Walk(content).tag(place, small=False)
+        part = content
+        if kind == _COMPRESSED:
+            unpack = zlib.decompressobj()
+            part = unpack.decompress(content[start:end], MAX_BYTES)
+            if not unpack.eof:
+                raise ValueError(
+                    f'packed, and cut off or more than {MAX_BYTES} bytes'
+                )
+            kind, size, start, _ = _Walk(part).tag(0, small=False)
+        if kind != _MATRIX or not size:
+            raise ValueError(f'an element of type {kind}, {size} bytes')
+        walk = _Walk(part)
+        name = walk.header(start, start + size)[0]
+        if name == key:
+            walk.matrix(start, start + size)
+        yield name
+        place = end
+
+
+class _Walk:
+    """A walk over the elements in some bytes, which raises ValueError where
+    one is not as it has to be.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def numbers(self, start: int, end: int) -> list[int]:
+        """Whole numbers of 32 bits."""
+        return np.frombuffer(self.content[start:end], '<u4').tolist()
+
+    def tag(
+        self, place: int, stop: int | None = None, small: bool = True
+    ) -> tuple[int, int, int, int]:
+        """What comes at ``place``: type, size, where it starts and where the
+        next one does.
+        """
+        stop = len(self.content) if stop is None else stop
+        if place + 8 > stop:
+            raise ValueError(f'cut off at byte {place}')
+        kind, size = self.numbers(place, place + 8)
+        if small and kind >> 16:
+            kind, size = kind & 0xFFFF, kind >> 16
+            if size > 4:
+                raise ValueError(f'{size} bytes in a field of 4')
+            return kind, size, place + 4, place + 8
+        start = place + 8
+        # What is packed is not filled up to 8 bytes.
+        fill = 0 if kind == _COMPRESSED else -size % 8
+        if start + size > stop:
+            raise ValueError(f'{size} bytes at {place}, of {stop}')
+        return kind, size, start, min(start + size + fill, stop)
+
+    def value(self, place: int, stop: int, kinds: tuple = _VALUES) -> tuple:
+        """The bounds of a value of one of some types, and what follows."""
+        kind, size, start, after = self.tag(place, stop)
+        if kind not in kinds:
+            raise ValueError(f'a value of type {kind} at byte {place}')
+        return start, start + size, after
+
+    def header(
+        self, place: int, stop: int
+    ) -> tuple[str, int, bool, list[int], int]:
+        """Name, class, whether complex, shape, and where the values start."""
+        start, end, place = self.value(place, stop, (_UINT32,))
+        if end - start != 8:
+            raise ValueError('flags of another size')
+        (flags, _) = self.numbers(start, end)
+        start, end, place = self.value(place, stop, (_INT32,))
+        if (end - start) % 4 or not 8 <= end - start <= 32:
+            raise ValueError('a shape of another size')
+        shape = self.numbers(start, end)
+        start, end, place = self.value(place, stop, (_INT8,))
+        name = self.content[start:end].decode('latin1')
+        return name, flags & 0xFF, bool(flags & _COMPLEX), shape, place
+
+    def matrix(self, place: int, stop: int, depth: int = 0) -> None:
+        """All of a variable, or of a field or cell of one."""
+        if depth > MAX_DEPTH:
+            raise ValueError(f'more than {MAX_DEPTH} levels')
+        _, kind, is_complex, shape, place = self.header(place, stop)
+        inner = math.prod(shape)
+        if kind in (_CELL, _STRUCT):
+            if kind == _STRUCT:
+                start, end, place = self.value(place, stop, (_INT32,))
+                length = self.numbers(start, end)
+                start, end, place = self.value(place, stop, (_INT8,))
+                if len(length) != 1 or not 0 < length[0] <= 64:
+                    raise ValueError(f'names of fields of {length} letters')
+                inner *= (end - start) // length[0]
+            if inner * 8 > stop - place:
+                raise ValueError(f'{inner} parts in {stop - place} bytes')
+            for _ in range(inner):
+                part, size, start, place = self.tag(place, stop, small=False)
+                if part != _MATRIX:
+                    raise ValueError(f'a part of type {part}')
+                if size:
+                    self.matrix(start, start + size, depth + 1)
+        elif kind in _NUMBERS or kind == _CHAR:
+            for _ in range(2 if is_complex else 1):
+                *_, place = self.value(place, stop)
+        else:
+            raise ValueError(f'a variable of class {kind}')
+        # scipy goes on where the values end, wherever that is.
+        if place != stop:
+            raise ValueError(f'{stop - place} bytes more than its values')
