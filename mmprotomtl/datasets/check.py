@@ -1,5 +1,6 @@
 """Check the data that a config names: all of it, to the last problem."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
