@@ -1,7 +1,6 @@
 """Reading images and labels from disk, with errors that name the file."""
 
 import errno
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +9,9 @@ import numpy as np
 from PIL import Image
 
 from mmprotomtl.utils.errors import DataFileError
+
+# Part of reading a layout, and also asked where lists choose what is scored.
+from mmprotomtl.utils.ids import read_ids as read_ids
 
 
 class DataFile(NamedTuple):
@@ -131,41 +133,3 @@ def read_normal_picture(path: str) -> np.ndarray:
     normal = 2 * read_share(path) - 1
     length = np.linalg.norm(normal, axis=-1, keepdims=True)
     return np.where(length > SHORTEST_NORMAL, normal, np.float32(0))
-
-
-def read_ids(path: str) -> list[str]:
-    """A list of image ids, one a line.
-
-    Raises:
-        DataFileError: It is missing, empty, or a line is blank, is not one
-            plain name, or comes twice; names the line.
-    """
-    try:
-        lines = Path(path).read_text('utf-8').splitlines()
-    except FileNotFoundError:
-        raise DataFileError(
-            path, 'no such list of ids; expected one id a line'
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataFileError(
-            path, f'cannot be read ({type(error).__name__}: {error})'
-        ) from error
-    first: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
-        if not re.fullmatch(r'\w[\w.-]*', line):
-            what = 'blank' if not line.strip() else f'{line[:60]!r}'
-            raise DataFileError(
-                path,
-                f'line {number} is {what}; expected one id, of letters, '
-                'digits and _ - . without blanks',
-            )
-        if line in first:
-            raise DataFileError(
-                path,
-                f'{line!r} is in lines {first[line]} and {number}; expected '
-                'each id once',
-            )
-        first[line] = number
-    if not first:
-        raise DataFileError(path, 'no id in it; expected one id a line')
-    return list(first)

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mmprotomtl.evaluation.delta import Reference, facts, read_report
+from mmprotomtl.evaluation.delta import Reference, differing, read_report
 from mmprotomtl.utils.files import write_text
 
 #: What runs in one table may differ by.
@@ -59,13 +59,12 @@ def load(runs: Sequence[str]) -> dict[str, dict]:
         reports[str(path)] = read_report(path)
     (first, told), *others = reports.items()
     for file, report in others:
-        for key, value in facts(report).items():
-            if key.split('.')[0] not in OF_A_RUN and value != facts(told)[key]:
-                raise ValueError(
-                    f'{file} was not tested as {first} was: its '
-                    f'{key} is {value!r}, not {facts(told)[key]!r}; compare '
-                    'runs that were tested on the same images by one protocol'
-                )
+        for key, (value, known) in differing(report, told, OF_A_RUN).items():
+            raise ValueError(
+                f'{file} was not tested as {first} was: its {key} is '
+                f'{value!r}, not {known!r}; compare runs that were tested on '
+                'the same images by one protocol'
+            )
     return reports
 
 
@@ -81,7 +80,7 @@ def delta_m(file: str, report: dict, reference: Sequence[str]) -> float | None:
     """The run's ``delta_m``, relative to the references of its own seed."""
     if not reference:
         return report['metrics'].get('delta_m')
-    fit = [f for f in reference if facts(read_report(f)) == facts(report)]
+    fit = [f for f in reference if not differing(read_report(f), report)]
     chosen = Reference(fit or list(reference))
     try:
         chosen.check(report)
