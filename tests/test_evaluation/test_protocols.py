@@ -126,6 +126,24 @@ def test_what_a_protocol_means(protocol, absent, compatible, overlap):
         assert got['sal/mIoU'] == score(ForegroundOverlap())['mIoU']
 
 
+def test_presets_of_edges():
+    task = build_tasks(dict(edge=dict(max_dist=0.011)))['edge']
+    got = {
+        name: task.protocol_measures(name)[0]
+        for name in ('astmt', 'mtinet', 'invpt')
+    }
+    assert {
+        name: (cfg['num_thresholds'], cfg['nms'], cfg['max_dist'])
+        for name, cfg in got.items()
+    } == {
+        'astmt': (99, True, 0.011),
+        'mtinet': (99, False, 0.011),
+        'invpt': (101, True, 0.011),
+    }
+    with pytest.raises(ValueError, match=r'tasks\.edge\.protocol'):
+        build_tasks(dict(edge=dict(protocol='other')))
+
+
 def test_protocols_are_checked():
     with pytest.raises(ValueError, match=r"protocol='pascal' is not allowed"):
         MultiTaskMetric(protocol='pascal')

@@ -124,6 +124,18 @@ def evaluate(name: str, args: argparse.Namespace) -> np.ndarray:
     return count(prob, truths, args.max_dist, args.thresholds)
 
 
+def warn_of_others(folder: Path, names: list[str]) -> None:
+    """Say how many images have a ground truth but no prediction."""
+    known = {p.stem for p in folder.iterdir() if p.suffix in ('.png', '.mat')}
+    others = sorted(known - set(names))
+    if others:
+        print(
+            f'warning: {len(others)} of {len(known)} images in {folder} have '
+            f'no prediction and are not scored: {", ".join(others[:5])}',
+            file=sys.stderr,
+        )
+
+
 def main() -> None:
     """Score a folder."""
     args = parse_args()
@@ -134,6 +146,8 @@ def main() -> None:
             names = sorted(path.stem for path in args.pred_dir.glob('*.png'))
         if not names:
             raise DataFileError(str(args.pred_dir), 'no image to score')
+        if not args.list:
+            warn_of_others(args.gt_dir, names)
         work = functools.partial(evaluate, args=args)
         if args.workers == 1:
             total = sum(map(work, names))
@@ -143,7 +157,8 @@ def main() -> None:
     except (DataFileError, OSError) as error:
         sys.exit(str(error))
     result = scores(total)
-    print('   '.join(f'{key} {value:.4f}' for key, value in result.items()))
+    values = [f'{key} {value:.4f}' for key, value in result.items()]
+    print('   '.join([*values, f'images {len(names)}']))
     if args.out:
         result.update(
             images=len(names),
