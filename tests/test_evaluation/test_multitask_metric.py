@@ -1,6 +1,12 @@
+from concurrent.futures import Future
+from fractions import Fraction
+from hashlib import sha256
+
 import numpy as np
 import pytest
 import torch
+from torch import distributed as dist
+from torch import multiprocessing as mp
 
 from mmprotomtl.evaluation import MultiTaskMetric
 from mmprotomtl.evaluation.boundary import thin
@@ -10,8 +16,11 @@ from mmprotomtl.evaluation.measures import (
     ClassOverlap,
     ForegroundF,
 )
+from mmprotomtl.evaluation.sums import ExactSum
+from mmprotomtl.evaluation.workers import Workers
 from mmprotomtl.tasks import build_tasks
 from mmprotomtl.testing import TASKS, scene_batch
+from mmprotomtl.utils.errors import DataFileError
 
 
 def samples(number=6, seed=0, size=(40, 56)):
@@ -37,20 +46,163 @@ def samples(number=6, seed=0, size=(40, 56)):
     return result
 
 
-def scores(batches, size=6):
-    metric = MultiTaskMetric(tasks=TASKS)
+def scores(batches, size=6, **kwargs):
+    metric = MultiTaskMetric(tasks=TASKS, **kwargs)
     for batch in batches:
         metric.process(None, batch)
     return metric.evaluate(size)
 
 
-def test_values_do_not_depend_on_the_batches():
+@pytest.mark.parametrize('protocol', ['default', 'mtinet'])
+def test_values_do_not_depend_on_the_batches(protocol):
     data = samples()
-    whole = scores([data])
-    single = scores([[sample] for sample in data[::-1]])
-    assert whole.keys() == single.keys()
-    for key, value in whole.items():
-        assert value == pytest.approx(single[key], rel=1e-12), key
+    whole = scores([data], protocol=protocol)
+    assert {key.split('/')[0] for key in whole} == set(TASKS)
+    assert not np.isnan(list(whole.values())).any()
+    for batches in (
+        [[sample] for sample in data[::-1]],
+        [data[4:], data[:1], data[1:4]],
+    ):
+        # Not in the last digit either.
+        assert scores(batches, protocol=protocol) == whole
+
+
+def _rank(rank, address, results):
+    dist.init_process_group(
+        'gloo', init_method=address, rank=rank, world_size=2
+    )
+    # The ranks have different images, and numbers of them.
+    data = samples()
+    share = data[1:3] if rank else data[:1] + data[3:]
+    results.put(scores([share], protocol='mtinet'))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def test_two_processes_score_as_one(tmp_path):
+    context = mp.get_context('spawn')
+    results = context.SimpleQueue()
+    mp.spawn(_rank, (f'file://{tmp_path}/meeting', results), nprocs=2)
+    one = scores([samples()], protocol='mtinet')
+    assert {key.split('/')[0] for key in one} == set(TASKS)
+    for _ in range(2):
+        assert results.get() == one
+
+
+def test_workers_change_nothing():
+    data = samples()
+    metric = MultiTaskMetric(tasks=TASKS, workers=1)
+    for _ in range(2):  # a second evaluation begins anew
+        metric.process(None, data)
+        assert metric.evaluate(6) == scores([data])
+    with pytest.raises(ValueError, match='workers=-1 is not allowed'):
+        MultiTaskMetric(workers=-1)
+
+
+def test_what_waits_for_workers_is_bounded():
+    """However slow they are."""
+
+    class Instant:
+        def submit(self, function, *args):
+            submitted.append(0)
+            future = Future()
+            future.set_result(function(*args))
+            return future
+
+        def shutdown(self):
+            submitted.append('end')
+
+    submitted: list = []
+    workers = Workers(2)
+    workers._pool = Instant()
+    total = ExactSum()
+    label = torch.zeros(1, 9, 9)
+    label[0, 4] = 1
+    for number in range(1, 30):
+        workers.submit(
+            total, BoundaryF(num_thresholds=3), label, label, label[0] > -1
+        )
+        assert len(workers._waiting) <= 2 * Workers.WAITING
+        assert len(submitted) == number
+    workers.finish()
+    assert submitted[-1] == 'end'
+    assert ExactSum.total([total.parts]).tolist() == [29 * 9.0] * 16
+
+
+def test_sums_are_exact_in_any_order():
+    rng = np.random.default_rng(0)
+    size = 10.0 ** rng.integers(-12, 14, (400, 3))
+    values = rng.normal(size=(400, 3)) * size
+    values[7] = -values[:7].sum(0)
+    exact = [float(sum(map(Fraction, column))) for column in values.T]
+    for order in (range(400), rng.permutation(400)):
+        first, second = ExactSum(), ExactSum()
+        for place, i in enumerate(order):
+            (first if place % 3 else second).add(values[i])
+        total = ExactSum.total([second.parts, first.parts])
+        assert total.tolist() == exact
+    assert values.sum(0).tolist() != exact
+    first.add(np.array([np.inf, np.nan, 1]))
+    total = ExactSum.total([first.parts])
+    assert np.isnan(total).tolist() == [True, True, False]
+
+
+def named(data):
+    for i, sample in enumerate(data):
+        sample['sample_id'] = f'img_{i}'
+    return data
+
+
+def test_only_the_images_of_a_list_are_scored(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        'mmprotomtl.evaluation.multitask_metric.print_log',
+        lambda text, **_: told.append(text),
+    )
+    file = tmp_path / 'edges.txt'
+    file.write_text('img_4\nimg_1\n')
+    lists = dict(edge=str(file))
+    data = named(samples())
+    got = scores([data], image_lists=lists)
+    some, whole = scores([data[1:2] + data[4:5]]), scores([data])
+    for key, value in got.items():
+        assert value == (some if key.startswith('edge/') else whole)[key]
+    assert some['edge/odsF'] != whole['edge/odsF']
+    assert not any('image_lists' in text for text in told)
+    # What is not there is told, and nothing is no score.
+    file.write_text('img_1\nother\n')
+    got = scores([data], image_lists=lists)
+    assert got['edge/odsF'] == scores([data[1:2]])['edge/odsF']
+    assert 'image_lists.edge: 1 of its 2 images are among the 6' in str(told)
+    file.write_text('other\n')
+    assert np.isnan(scores([data], image_lists=lists)['edge/odsF'])
+    assert 'no label of task \'edge\'' in told[-2]
+
+
+def test_lists_are_checked(tmp_path):
+    file = tmp_path / 'edges.txt'
+    with pytest.raises(DataFileError, match='no such list of ids'):
+        MultiTaskMetric(image_lists=dict(edge=str(file)))
+    file.write_text('a\n')
+    with pytest.raises(ValueError, match='needs the name of each image'):
+        scores([samples(1)], 1, image_lists=dict(edge=str(file)))
+    with pytest.raises(ValueError, match="image_lists='edges' is not allowed"):
+        scores([samples(1)], 1, image_lists=dict(edges=str(file)))
+
+
+def test_how_tasks_are_scored_is_told(tmp_path):
+    file = tmp_path / 'edges.txt'
+    file.write_text('b\na\n')
+    lists = dict(edge=str(file))
+    told = MultiTaskMetric(
+        tasks=TASKS, protocol='invpt', image_lists=lists
+    ).scoring()
+    assert told['sal'] == dict(
+        measures=[dict(type='ForegroundF', compatible=True)], image_list=None
+    )
+    assert told['edge']['measures'][0]['nms'] is True
+    # The hash of the ids, whatever their order.
+    assert told['edge']['image_list'] == sha256(b'a\nb').hexdigest()
 
 
 def test_scores_against_an_independent_computation():
