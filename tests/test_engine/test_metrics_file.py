@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,11 @@ def test_delta_m(runner, checkpoint, first, tmp_path):
     assert first['protocol'] == 'default'
     assert first['inference']['mode'] == 'whole'
     assert first['tasks']['depth'] == dict(metric='RMSE', higher=False)
+    assert first['scoring']['depth'] == dict(
+        measures=[dict(type='RegressionError')], image_list=None
+    )
+    ids = '\n'.join(sorted(str(i) for i in range(6)))
+    assert first['test_data']['ids'] == sha256(ids.encode()).hexdigest()
     semseg, depth = tmp_path / 'semseg.json', tmp_path / 'depth.json'
     scores = first['metrics']
     better = {'semseg/mIoU': scores['semseg/mIoU'] / 1.25}
@@ -116,6 +122,16 @@ def test_delta_m(runner, checkpoint, first, tmp_path):
         against(semseg, depth, **{'test_dataloader.dataset.num_scenes': 4})
     for key, value, told in (
         ('seed', 7, 'its seed is 7, that of this run is 0'),
+        (
+            'test_data',
+            dict(first['test_data'], ids='f00'),
+            r"its test_data\.ids is 'f00', that",
+        ),
+        (
+            'scoring',
+            dict(depth=dict(measures=[], image_list=None)),
+            r"its scoring\.depth is {'measures': \[\], ",
+        ),
         (
             'label_mask',
             dict(first['label_mask'], sha256='f00'),

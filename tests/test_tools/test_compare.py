@@ -129,6 +129,14 @@ def test_what_does_not_belong_together_is_refused(compare, runs, write):
     assert 'test_data.' in refused(*runs, other)
     other = write('g', 'ours', 3, 1.0, protocol='invpt')
     assert "its protocol is 'invpt', not None" in refused(*runs, other)
+    how = dict(depth=dict(measures=[], image_list=None))
+    one = write('h', 'ours', 3, 1.0, 1.0, scoring=how)
+    how = dict(
+        depth=dict(measures=[], image_list='f00'),
+        edge=dict(measures=[], image_list=None),
+    )
+    other = write('i', 'ours', 4, 1.0, 1.0, scoring=how)
+    assert "its scoring.depth is {'measures'" in refused(one, other)
     assert 'give each run once' in refused(*runs, write('e', 'base', 1, 9.0))
     wrong = write(
         'f', 'stl', 0, 9.0, 1.0, label_mask=dict(protocol='x', sha256='77')
