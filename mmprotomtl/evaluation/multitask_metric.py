@@ -200,24 +200,32 @@ class MultiTaskMetric(BaseMetric):
         scores = {}
         for name, task in self.tasks.items():
             parts = [part[name] for part in results if name in part]
-            if not parts:
+            values = {task.metric: float('nan')}
+            if parts:
+                values = self._compute(task, parts)
+            scores.update({f'{name}/{key}': v for key, v in values.items()})
+            unknown = [key for key, v in values.items() if v != v]
+            if unknown:
+                what = 'label' if not parts else 'pixel that counts'
                 print_log(
-                    f'no label of task {name!r} in the data evaluated: its '
-                    'score is NaN',
+                    f'no {what} of task {name!r} in the data evaluated: '
+                    f'{", ".join(unknown)} NaN',
                     logger='current',
                     level=logging.WARNING,
                 )
-                scores[f'{name}/{task.metric}'] = float('nan')
-                continue
-            for cfg, sums in zip(
-                self._measures(task), zip(*parts, strict=True), strict=True
-            ):
-                values = MEASURES.build(cfg).compute(ExactSum.total(sums))
-                for metric, value in values.items():
-                    scores[f'{name}/{metric}'] = float(value)
         if self.reference is not None:
             scores['delta_m'] = self.reference.delta_m(scores, self.tasks)
         return scores
+
+    def _compute(self, task: Task, parts: list) -> dict[str, float]:
+        """The scores of a task from each process's sums."""
+        values: dict[str, float] = {}
+        for cfg, sums in zip(
+            self._measures(task), zip(*parts, strict=True), strict=True
+        ):
+            found = MEASURES.build(cfg).compute(ExactSum.total(sums))
+            values.update({key: float(v) for key, v in found.items()})
+        return values
 
 
 def _table(scores: dict[str, float]) -> str:

@@ -1,3 +1,4 @@
+import logging
 from concurrent.futures import Future
 from fractions import Fraction
 from hashlib import sha256
@@ -176,7 +177,7 @@ def test_only_the_images_of_a_list_are_scored(tmp_path, monkeypatch):
     assert 'image_lists.edge: 1 of its 2 images are among the 6' in str(told)
     file.write_text('other\n')
     assert np.isnan(scores([data], image_lists=lists)['edge/odsF'])
-    assert 'no label of task \'edge\'' in told[-2]
+    assert "no label of task 'edge'" in told[-2]
 
 
 def test_lists_are_checked(tmp_path):
@@ -286,16 +287,32 @@ def test_perfect_predictions():
         assert got[key] == pytest.approx(0, abs=1e-3), key
 
 
-def test_no_label_is_no_score():
+def test_no_label_is_no_score(monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        'mmprotomtl.evaluation.multitask_metric.print_log',
+        lambda text, level=0, **_: told.append((level, text)),
+    )
     data = samples()
     for sample in data:
         sample['gt_maps'].pop('edge')
         sample['gt_maps']['human_parts'] *= 0
         sample['gt_maps']['depth'] = torch.zeros(1, 40, 56)
+        sample['gt_maps']['sal'] *= 0
     got = scores([data])
-    for key in ('edge/odsF', 'human_parts/mIoU', 'depth/RMSE'):
+    for key, why in (
+        ('edge/odsF', "no label of task 'edge'"),
+        ('human_parts/mIoU', "no pixel that counts of task 'human_parts'"),
+        ('depth/RMSE', "no pixel that counts of task 'depth'"),
+        ('sal/maxF', "no pixel that counts of task 'sal'"),
+    ):
         assert np.isnan(got[key]), key
+        (line,) = (text for text in told if why in text[1])
+        assert line[0] == logging.WARNING
+        assert key.split('/')[1] in line[1]
+    assert len(told) == 4 + 1  # and the table
     assert got['semseg/mIoU'] > 0
+    assert got['sal/MAE'] > 0
 
 
 def test_images_that_come_twice_are_refused():
