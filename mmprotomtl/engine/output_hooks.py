@@ -69,11 +69,14 @@ class MetricsFileHook(Hook):
         dataset: Any, evaluator: Evaluator, seed: int | None, trained_on: dict
     ) -> dict:
         """What a result depends on besides the method."""
-        scorers = [m for m in evaluator.metrics if isinstance(m, MultiTaskMetric)]
+        metric = next(
+            (m for m in evaluator.metrics if isinstance(m, MultiTaskMetric)),
+            None,
+        )
         return dict(
             seed=seed,
-            protocol=scorers[0].protocol if scorers else None,
-            scoring=scorers[0].scoring() if scorers else None,
+            protocol=None if metric is None else metric.protocol,
+            scoring=None if metric is None else metric.scoring(),
             label_mask=trained_on.get('label_mask'),
             test_data=dict(
                 type=type(dataset).__name__,

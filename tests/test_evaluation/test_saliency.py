@@ -38,7 +38,7 @@ def ours(measure, pairs):
 
 
 class Counts:
-    """Takes PySODMetrics' counts of each image at each level, from 255 down."""
+    """Takes PySODMetrics' counts of each image at each level, 255 first."""
 
     def __init__(self):
         self.dynamic_results, self.adaptive_results = [], None

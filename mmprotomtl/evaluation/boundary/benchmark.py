@@ -57,9 +57,7 @@ def count_maps(
     # Pairs of all thresholds are looked up once; a threshold takes its rows.
     # It begins with the pairs of the threshold above it: downwards, pixels
     # come rather than go, and the surest ones are paired first.
-    matchings = [
-        Matching(candidates(union, truth, reach)) for truth in truths
-    ]
+    matchings = [Matching(candidates(union, truth, reach)) for truth in truths]
     inside = maps[:, union]
     total = sum(int(truth.sum()) for truth in truths)
     counts = np.zeros((len(maps) + 1, COUNTS), np.int64)

@@ -77,9 +77,7 @@ class Matching:
         gone = np.flatnonzero(~active & (self.partner >= 0))
         self.mate[self.partner[gone]] = -1
         self.partner[gone] = -1
-        rows = np.flatnonzero(
-            active & (self.partner < 0) & (self._degree > 0)
-        )
+        rows = np.flatnonzero(active & (self.partner < 0) & (self._degree > 0))
         rows = self._take_free(rows)
         if rows.size:
             self._augment(rows)
