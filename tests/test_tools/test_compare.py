@@ -99,6 +99,24 @@ def test_mean_spread_and_delta(compare, runs, reference):
     # Seed 0: -18 % and 0; seed 1: +2.5 % and 0.
     assert float(base['delta_m']) == pytest.approx((-9 + 1.25) / 2)
     assert 'semseg/pixAcc' not in ours
+    # Whose relative change it is, in every format.
+    assert ours['delta_m reference'] == 'stl-s, stl-d'
+    for form in ('markdown', 'latex'):
+        text = compare(*runs, '--reference', *reference, '--format', form)
+        assert 'delta_m in percent, against stl-s, stl-d' in text
+
+
+def test_the_delta_that_runs_have(compare, write):
+    stl = str(write('s', 'stl-s', 0, semseg=50.0))
+    run = report('ours', 0, 40.0, 0.5)['metrics']
+    one = write(
+        'a', 'ours', 0, metrics={**run, 'delta_m': -20.0}, reference=[stl],
+        tasks=TASKS,
+    )  # fmt: skip
+    text = compare(one)
+    assert '**-20.00**' in text
+    assert text.endswith('delta_m in percent, against stl-s.\n')
+    assert 'delta_m' not in compare(write('b', 'ours', 1, 40.0, 0.5))
 
 
 def test_other_inference_is_another_row(compare, runs, write):

@@ -68,6 +68,20 @@ def load(runs: Sequence[str]) -> dict[str, dict]:
     return reports
 
 
+def relative_to(reports: dict[str, dict], reference: Sequence[str]) -> str:
+    """The runs that ``delta_m`` is relative to, by their configs' names."""
+    files = list(reference)
+    if not files:
+        files = [f for r in reports.values() for f in r.get('reference') or ()]
+    named = [
+        Path(read_report(file).get('config') or file).stem
+        if Path(file).is_file()
+        else str(file)
+        for file in files
+    ]
+    return ', '.join(dict.fromkeys(named))
+
+
 def standing(report: dict) -> dict[str, bool]:
     """``<task>/<metric>`` of a run -> whether higher is better."""
     return {
@@ -196,7 +210,7 @@ def best(columns: dict[str, bool], rows: list) -> dict[str, float]:
     return found
 
 
-def markdown(columns: dict[str, bool], rows: list) -> str:
+def markdown(columns: dict[str, bool], rows: list, reference: str) -> str:
     """A table of Markdown, best in bold."""
     top = best(columns, rows)
     heads = [*ABOUT]
@@ -209,10 +223,13 @@ def markdown(columns: dict[str, bool], rows: list) -> str:
             is_best = np.mean(values) == top.get(column)
             cells.append(f'**{text}**' if is_best else text)
         lines.append(cells)
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines) + '\n'
+    text = '\n'.join(f'| {" | ".join(line)} |' for line in lines) + '\n'
+    if 'delta_m' in columns:
+        text += f'\ndelta_m in percent, against {reference}.\n'
+    return text
 
 
-def latex(columns: dict[str, bool], rows: list) -> str:
+def latex(columns: dict[str, bool], rows: list, reference: str) -> str:
     """A tabular of LaTeX, best in bold."""
     top = best(columns, rows)
     heads = [*ABOUT]
@@ -229,8 +246,10 @@ def latex(columns: dict[str, bool], rows: list) -> str:
             cells.append(text if text == '-' else f'${text}$')
         lines.append(' & '.join(cells) + r' \\')
     form = 'l' * len(ABOUT) + 'r' * len(columns)
+    said = f'% delta_m in percent, against {reference}'
     return '\n'.join(
         [
+            *([said] if 'delta_m' in columns else []),
             rf'\begin{{tabular}}{{{form}}}',
             r'\hline',
             ' & '.join(heads) + r' \\',
@@ -243,16 +262,19 @@ def latex(columns: dict[str, bool], rows: list) -> str:
     )
 
 
-def comma_separated(columns: dict[str, bool], rows: list) -> str:
+def comma_separated(
+    columns: dict[str, bool], rows: list, reference: str
+) -> str:
     """CSV: mean and standard deviation in columns of their own."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator='\n')
     heads = [h for column in columns for h in (column, f'{column} std')]
-    writer.writerow([*ABOUT, *heads])
+    more = ['delta_m reference'] if 'delta_m' in columns else []
+    writer.writerow([*ABOUT, *heads, *more])
     for texts, scores in rows:
         numbers = [f(v) for v in scores.values() for f in (np.mean, spread)]
         cells = ['' if np.isnan(n) else repr(float(n)) for n in numbers]
-        writer.writerow([*texts, *cells])
+        writer.writerow([*texts, *cells, *([reference] if more else [])])
     return file.getvalue()
 
 
@@ -265,9 +287,10 @@ def main() -> None:
     try:
         reports = load(args.runs)
         columns, rows = rows_of(reports, args.reference or ())
+        against = relative_to(reports, args.reference or ())
     except ValueError as error:
         raise SystemExit(f'{error}') from error
-    text = WRITERS[args.format](columns, rows)
+    text = WRITERS[args.format](columns, rows, against)
     if args.out:
         write_text(args.out, text)
     else:
