@@ -105,13 +105,14 @@ def test_counts_of_each_threshold_against_an_assignment(number):
         assert counts[k].tolist() == [found, len(guess), found, len(true)], k
 
 
-def test_pairs_are_those_within_reach():
+@pytest.mark.parametrize('reach', [3.3, 3.0, 0.9])
+def test_pairs_are_those_within_reach(reach):
     rng = np.random.default_rng(0)
     pred, truth = rng.random((2, 20, 30)) < 0.1
-    pairs = candidates(pred, truth, 3.3).toarray() > 0
+    pairs = candidates(pred, truth, reach).toarray() > 0
     a, b = np.argwhere(pred), np.argwhere(truth)
     distance = np.hypot(*(a[:, None] - b[None]).transpose(2, 0, 1))
-    assert (pairs == (distance <= 3.3)).all()
+    assert (pairs == (distance <= reach)).all()
 
 
 def test_a_true_pixel_is_found_once():

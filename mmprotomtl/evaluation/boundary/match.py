@@ -151,12 +151,9 @@ class Matching:
         )
         flow = maximum_flow(graph, 0, sink).flow.tocoo()
         tail, head = flow.row[flow.data > 0], flow.col[flow.data > 0]
-        inner = (tail > 0) & (head < sink)
-        tail, head = tail[inner] - 1, head[inner] - 1
-        lost = tail >= size
-        self.mate[true_at[tail[lost] - size]] = -1
-        self.partner[rows_at[head[lost]]] = -1
-        asking, wanted = rows_at[tail[~lost]], true_at[head[~lost] - size]
+        # New pairs. Whoever gives a pixel up is given another one, and so on.
+        new = (tail > 0) & (tail <= size) & (head > size)
+        asking, wanted = rows_at[tail[new] - 1], true_at[head[new] - 1 - size]
         self.mate[wanted] = asking
         self.partner[asking] = wanted
 
