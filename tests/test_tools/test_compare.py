@@ -125,6 +125,19 @@ def test_other_inference_is_another_row(compare, runs, write):
     assert '| ours (tta) | one-label | abcdef01 | last | 1 | **45.00**' in text
 
 
+def test_labels_are_named(compare, write):
+    for mask, named in (
+        (dict(protocol='file', source='data/x/onelabel.pth'), 'onelabel.pth'),
+        (dict(protocol='ratio', options=dict(ratio=0.5)), 'ratio ratio=0.5'),
+        (dict(protocol='full'), 'full'),
+    ):
+        mask['sha256'] = '0123456789'
+        run = write(named, 'ours', 0, 40.0, 0.5, label_mask=mask)
+        assert f'| ours | {named} | 01234567 | last |' in compare(run)
+    run = write('none', 'ours', 0, 40.0, 0.5, label_mask=None)
+    assert '| ours | full | - | last | 1 |' in compare(run)
+
+
 def test_the_best_is_bold(compare, runs, tmp_path):
     compare(*runs, '--out', tmp_path / 'table.md')
     text = (tmp_path / 'table.md').read_text()

@@ -114,10 +114,18 @@ def about(report: dict) -> tuple[str, ...]:
     mask = report.get('label_mask') or dict(protocol='full')
     return (
         Path(report.get('config') or 'unnamed').stem + inference(report),
-        mask['protocol'],
+        labels(mask),
         mask.get('sha256', '-')[:8],
         checkpoint(report),
     )
+
+
+def labels(mask: dict) -> str:
+    """How it was decided what is labelled: a protocol, or a published file."""
+    options = [f'{k}={v}' for k, v in (mask.get('options') or {}).items()]
+    if mask['protocol'] == 'file' and mask.get('source'):
+        return Path(mask['source']).name
+    return ' '.join([mask['protocol'], *options])
 
 
 def inference(report: dict) -> str:
