@@ -152,7 +152,9 @@ class MultiTaskMetric(BaseMetric):
             measures = [MEASURES.build(cfg) for cfg in self._measures(task)]
             self._sums[task.name] = [(m, ExactSum()) for m in measures]
         for measure, total in self._sums[task.name]:
-            if measure.slow and self._workers is not None:
+            # A measure of a user's own need not be a Measure.
+            slow = getattr(measure, 'slow', False)
+            if slow and self._workers is not None:
                 self._workers.submit(total, measure, pred, label, valid)
             else:
                 statistics = measure.statistics(pred, label, valid)
