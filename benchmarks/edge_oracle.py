@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from prettytable import PrettyTable, TableStyle
 from scipy.io import loadmat
 
 from mmprotomtl.evaluation.boundary import count, count_maps, scores, thin
@@ -80,10 +79,8 @@ def main():
     parser = argparse.ArgumentParser(description='Ours and Matlab, edges')
     parser.add_argument('root', type=Path, help='folder bsds_bench')
     root = parser.parse_args().root
-    table = PrettyTable(['run', 'ODS', 'OIS', 'AP', 'cntR', 'cntP', 'images'])
-    lines = PrettyTable(['run', 'threshold', 'cntR', 'cntP'])
-    for one in (table, lines):
-        one.set_style(TableStyle.MARKDOWN)
+    table = [('run', 'ODS', 'OIS', 'AP', 'cntR', 'cntP', 'images')]
+    lines = [('run', 'threshold', 'cntR', 'cntP')]
     for run in RUNS:
         got = compare(root, run)
         cells = [
@@ -93,17 +90,18 @@ def main():
         for key in ('cntR', 'cntP', 'images'):
             ours, theirs = got[key]
             cells.append(f'{100 * np.abs(ours / theirs - 1).max():.2f} %')
-        table.add_row([f'{run}, {WHAT[run]}', *cells])
+        table.append((f'{run}, {WHAT[run]}', *cells))
         for k in range(5):
             cells = [
                 f'{ours[k]} / {round(theirs[k])} / '
                 f'{100 * (ours[k] / theirs[k] - 1):+.2f} %'
                 for ours, theirs in (got['cntR'], got['cntP'])
             ]
-            lines.add_row([run, k + 1, *cells])
+            lines.append((run, f'{k + 1} / 6', *cells))
     print('ours / Matlab / difference; then the largest relative difference')
-    print(table)
-    print(lines)
+    for rows in (table, lines):
+        rows.insert(1, ['---'] * len(rows[0]))
+        print('\n'.join(f'| {" | ".join(row)} |' for row in rows), '\n')
 
 
 if __name__ == '__main__':
