@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
@@ -202,15 +203,14 @@ class MultiTaskMetric(BaseMetric):
         scores = {}
         for name, task in self.tasks.items():
             parts = [part[name] for part in results if name in part]
-            values = {task.metric: float('nan')}
+            values, why = {task.metric: float('nan')}, 'no label'
             if parts:
-                values = self._compute(task, parts)
+                values, why = self._compute(task, parts)
             scores.update({f'{name}/{key}': v for key, v in values.items()})
             unknown = [key for key, v in values.items() if v != v]
             if unknown:
-                what = 'label' if not parts else 'pixel that counts'
                 print_log(
-                    f'no {what} of task {name!r} in the data evaluated: '
+                    f'{why} of task {name!r} in the data evaluated: '
                     f'{", ".join(unknown)} NaN',
                     logger='current',
                     level=logging.WARNING,
@@ -219,15 +219,23 @@ class MultiTaskMetric(BaseMetric):
             scores['delta_m'] = self.reference.delta_m(scores, self.tasks)
         return scores
 
-    def _compute(self, task: Task, parts: list) -> dict[str, float]:
-        """The scores of a task from each process's sums."""
+    def _compute(
+        self, task: Task, parts: list
+    ) -> tuple[dict[str, float], str]:
+        """The scores of a task from each process's sums, and why some of them
+        may be NaN.
+        """
         values: dict[str, float] = {}
+        why = 'no pixel that counts'
         for cfg, sums in zip(
             self._measures(task), zip(*parts, strict=True), strict=True
         ):
-            found = MEASURES.build(cfg).compute(ExactSum.total(sums))
+            total = ExactSum.total(sums)
+            if not np.isfinite(total).all():
+                why = 'infinite or NaN predictions'
+            found = MEASURES.build(cfg).compute(total)
             values.update({key: float(v) for key, v in found.items()})
-        return values
+        return values, why
 
 
 def _table(scores: dict[str, float]) -> str:

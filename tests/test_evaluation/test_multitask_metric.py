@@ -313,6 +313,11 @@ def test_no_label_is_no_score(monkeypatch):
     assert len(told) == 4 + 1  # and the table
     assert got['semseg/mIoU'] > 0
     assert got['sal/MAE'] > 0
+    # A network that broke down is no lack of data.
+    data = samples(1)
+    data[0]['pred_maps']['depth'][0, 9, 9] = np.inf
+    assert np.isnan(scores([data])['depth/RMSE'])
+    assert "infinite or NaN predictions of task 'depth'" in str(told)
 
 
 def test_images_that_come_twice_are_refused():
