@@ -138,6 +138,21 @@ def test_labels_are_named(compare, write):
     assert '| ours | full | - | last | 1 |' in compare(run)
 
 
+def test_the_checkpoint_and_what_it_was_chosen_on(compare, write):
+    best = dict(checkpoint='best', metric='semseg/mIoU', on='test')
+    runs = [
+        write('a', 'ours', 0, 40.0, 0.5, selection=best),
+        write('b', 'ours', 0, 40.0, 0.5, selection=dict(best, on='val')),
+        write('c', 'ours', 0, 40.0, 0.5, selection=dict(checkpoint='epoch 7')),
+        write('d', 'ours', 0, 40.0, 0.5, selection={}),
+    ]
+    lines = compare(*runs).splitlines()[2:]
+    assert [line.split(' | ')[3] for line in lines] == [
+        'best semseg/mIoU on test', 'best semseg/mIoU on val', 'epoch 7',
+        'epoch 20',
+    ]  # fmt: skip
+
+
 def test_the_best_is_bold(compare, runs, tmp_path):
     compare(*runs, '--out', tmp_path / 'table.md')
     text = (tmp_path / 'table.md').read_text()
