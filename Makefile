@@ -38,8 +38,9 @@ $(VENV)/.installed: $(NEEDS)
 	$(BIN)/python -c 'import mmprotomtl'
 	@touch $@
 
-$(VENV)/.tests: $(VENV)/.installed requirements/tests.txt
+$(VENV)/.tests: $(VENV)/.installed $(wildcard requirements/tests*.txt)
 	$(PIP) -r requirements/tests.txt
+	$(PIP) --no-deps -r requirements/tests-no-deps.txt
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.installed

@@ -9,11 +9,11 @@ import numpy as np
 
 from mmprotomtl.registry import DATASETS
 from mmprotomtl.utils.errors import DataFileError, choose
+from mmprotomtl.utils.ids import read_ids
 
 from .files import (
     DataFile,
     check_folder,
-    read_ids,
     read_npy,
     read_picture,
     read_rgb,

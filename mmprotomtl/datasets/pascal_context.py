@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from mmprotomtl.registry import DATASETS
+from mmprotomtl.utils.ids import read_ids
 
 from .files import (
     DataFile,
     check_folder,
-    read_ids,
     read_picture,
     read_rgb,
 )

@@ -1,5 +1,6 @@
 """What a test leaves on disk: scores, predictions, pictures."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,14 +69,14 @@ class MetricsFileHook(Hook):
         dataset: Any, evaluator: Evaluator, seed: int | None, trained_on: dict
     ) -> dict:
         """What a result depends on besides the method."""
-        protocols = [
-            metric.protocol
-            for metric in evaluator.metrics
-            if isinstance(metric, MultiTaskMetric)
-        ]
+        metric = next(
+            (m for m in evaluator.metrics if isinstance(m, MultiTaskMetric)),
+            None,
+        )
         return dict(
             seed=seed,
-            protocol=protocols[0] if protocols else None,
+            protocol=None if metric is None else metric.protocol,
+            scoring=None if metric is None else metric.scoring(),
             label_mask=trained_on.get('label_mask'),
             test_data=dict(
                 type=type(dataset).__name__,
@@ -83,6 +84,7 @@ class MetricsFileHook(Hook):
                 split=getattr(dataset, 'split', None),
                 holdout=getattr(dataset, 'holdout', None),
                 images=len(dataset),
+                ids=_hash_of_ids(dataset),
             ),
         )
 
@@ -140,6 +142,17 @@ class MetricsFileHook(Hook):
                     checkpoint='last' if at == last else f'{unit} {at}'
                 )
         return {}
+
+
+def _hash_of_ids(dataset: Any) -> str | None:
+    """SHA-256 over the names of a data set's images; None: they have none."""
+    if not hasattr(dataset, 'get_data_info'):
+        return None
+    infos = map(dataset.get_data_info, range(len(dataset)))
+    names = [info.get('sample_id') for info in infos]
+    if None in names:
+        return None
+    return hashlib.sha256('\n'.join(sorted(names)).encode()).hexdigest()
 
 
 def _references(evaluator: Evaluator) -> list[Reference]:

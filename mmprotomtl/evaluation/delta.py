@@ -57,9 +57,37 @@ def facts(report: Mapping) -> dict:
         'test_data.split': data.get('split'),
         'test_data.holdout': data.get('holdout'),
         'test_data.images': data.get('images'),
+        'test_data.ids': data.get('ids'),
         'protocol': report.get('protocol'),
         'label_mask.sha256': labels,
         'seed': report.get('seed'),
+        **{
+            # As JSON has it, which knows no tuples.
+            f'scoring.{task}': json.loads(json.dumps(how))
+            for task, how in (report.get('scoring') or {}).items()
+        },
+    }
+
+
+def differing(
+    first: Mapping, second: Mapping, skip: Sequence[str] = ()
+) -> dict[str, tuple]:
+    """The facts in which two results differ, each with both values.
+
+    How a task is scored is compared where both have it.
+
+    Args:
+        first: What a ``metrics.json`` holds.
+        second: Another.
+        skip: Groups of facts that may differ: ``seed``, ``label_mask``.
+    """
+    one, other = facts(first), facts(second)
+    return {
+        key: (value, other[key])
+        for key, value in one.items()
+        if key in other
+        and value != other[key]
+        and key.split('.')[0] not in skip
     }
 
 
@@ -95,14 +123,12 @@ class Reference:
             ValueError: Test data, labels or seed differ; names the file, the
                 key and both values.
         """
-        ours = facts(report)
         for file, theirs in self.reports.items():
-            for key, value in facts(theirs).items():
-                if value != ours[key]:
-                    raise ValueError(
-                        f'{file} is no reference for this run: its {key} is '
-                        f'{value!r}, that of this run is {ours[key]!r}'
-                    )
+            for key, (value, ours) in differing(theirs, report).items():
+                raise ValueError(
+                    f'{file} is no reference for this run: its {key} is '
+                    f'{value!r}, that of this run is {ours!r}'
+                )
 
     def value(self, task: str, metric: str) -> float:
         """The reference's value of a task's metric.

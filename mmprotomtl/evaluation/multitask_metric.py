@@ -1,7 +1,8 @@
 """Scores of every task over a data set."""
 
+import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from mmengine.dist import all_gather_object
@@ -13,8 +14,12 @@ from torch import Tensor
 from mmprotomtl.registry import MEASURES, METRICS
 from mmprotomtl.tasks import PROTOCOLS, Task, build_tasks
 from mmprotomtl.utils.errors import choose
+from mmprotomtl.utils.ids import read_ids
 
 from .delta import Reference, ReferenceFiles
+from .measures import Measure
+from .sums import ExactSum
+from .workers import Workers
 
 
 @METRICS.register_module()
@@ -23,9 +28,9 @@ class MultiTaskMetric(BaseMetric):
 
     Keys are ``<task>/<metric>``: ``semseg/mIoU``, ``depth/RMSE`` and so on.
     Only sums of statistics are kept, so that memory does not grow with the
-    data set and the values depend on neither batch size nor process count. An
-    image without a label of a task is not in that task's score; a task without
-    any label scores NaN, with a warning.
+    data set, and they are exact, so that the values depend on neither batch
+    size nor process count. An image without a label of a task is not in that
+    task's score; a task without any label scores NaN, with a warning.
 
     Args:
         tasks: As in a config's ``tasks``; None: those of the data set.
@@ -35,6 +40,10 @@ class MultiTaskMetric(BaseMetric):
             task -> file): the scores get ``delta_m``, the mean relative
             change in percent. :class:`MetricsFileHook` checks that test data,
             label mask and seed are the same.
+        image_lists: Task -> file of image ids, one a line: only these are in
+            the task's score. Published tables score edges so.
+        workers: Processes (of each rank) for measures that are slow, edges;
+            0: none beside the evaluation's own.
         **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
     """
 
@@ -45,6 +54,8 @@ class MultiTaskMetric(BaseMetric):
         tasks: dict | None = None,
         protocol: str = 'default',
         reference: ReferenceFiles | None = None,
+        image_lists: Mapping[str, str] | None = None,
+        workers: int = 0,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -52,11 +63,22 @@ class MultiTaskMetric(BaseMetric):
         choose('MultiTaskMetric.protocol', protocol, PROTOCOLS)
         self.protocol = protocol
         self.reference = None if reference is None else Reference(reference)
+        self._lists = {
+            name: frozenset(read_ids(path))
+            for name, path in (image_lists or {}).items()
+        }
+        if workers < 0:
+            raise ValueError(
+                f'MultiTaskMetric.workers={workers} is not allowed: choose 0 '
+                'or more'
+            )
+        self._workers = Workers(workers) if workers else None
         self._reset()
 
     def _reset(self) -> None:
         self._images = 0
-        self._sums: dict[str, list] = {}
+        self._listed = dict.fromkeys(self._lists, 0)
+        self._sums: dict[str, list[tuple[Measure, ExactSum]]] = {}
 
     @property
     def tasks(self) -> dict[str, Task]:
@@ -68,10 +90,27 @@ class MultiTaskMetric(BaseMetric):
                     '`tasks`, or evaluate a data set whose metainfo has them'
                 )
             self._tasks = build_tasks(self.dataset_meta['tasks'])
+        for name in self._lists:
+            choose('a task of MultiTaskMetric.image_lists', name, self._tasks)
         return self._tasks
 
     def _measures(self, task: Task) -> list[dict]:
         return task.measures(self.protocol)
+
+    def scoring(self) -> dict[str, dict]:
+        """What each task's scores mean: its measures with their settings, and
+        the hash of the list of images, if one was given.
+        """
+        hashes = {
+            name: hashlib.sha256('\n'.join(sorted(ids)).encode()).hexdigest()
+            for name, ids in self._lists.items()
+        }
+        return {
+            name: dict(
+                measures=self._measures(task), image_list=hashes.get(name)
+            )
+            for name, task in self.tasks.items()
+        }
 
     def process(
         self, data_batch: object, data_samples: Sequence[dict]
@@ -88,18 +127,39 @@ class MultiTaskMetric(BaseMetric):
         for sample in data_samples:
             self._images += 1
             labels, preds = sample.get('gt_maps', {}), sample['pred_maps']
+            listed = self._is_listed(sample)
             for name, task in tasks.items():
-                if name in labels and name in preds:
+                if name in labels and name in preds and listed.get(name, True):
                     self._add(task, preds[name], labels[name])
+
+    def _is_listed(self, sample: Mapping) -> dict[str, bool]:
+        """Whether a sample is in the list of images of a task that has one."""
+        if self._lists and 'sample_id' not in sample:
+            raise ValueError(
+                'MultiTaskMetric.image_lists needs the name of each image: '
+                "keep 'sample_id' in the meta_keys of PackMultiTaskInputs"
+            )
+        listed = {
+            name: sample['sample_id'] in ids
+            for name, ids in self._lists.items()
+        }
+        for name, found in listed.items():
+            self._listed[name] += found
+        return listed
 
     def _add(self, task: Task, pred: Tensor, label: Tensor) -> None:
         valid = task.valid(label[None])[0]
         if task.name not in self._sums:
             measures = [MEASURES.build(cfg) for cfg in self._measures(task)]
-            self._sums[task.name] = [[measure, 0] for measure in measures]
-        for entry in self._sums[task.name]:
-            statistics = entry[0].statistics(pred, label, valid)
-            entry[1] = entry[1] + statistics.cpu().numpy()
+            self._sums[task.name] = [(m, ExactSum()) for m in measures]
+        for measure, total in self._sums[task.name]:
+            # A measure of a user's own need not be a Measure.
+            slow = getattr(measure, 'slow', False)
+            if slow and self._workers is not None:
+                self._workers.submit(total, measure, pred, label, valid)
+            else:
+                statistics = measure.statistics(pred, label, valid)
+                total.add(statistics.cpu().numpy())
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Pool over processes and compute.
@@ -110,46 +170,72 @@ class MultiTaskMetric(BaseMetric):
         Raises:
             ValueError: Images were evaluated twice, which would bias the sums.
         """
+        if self._workers is not None:
+            self._workers.finish()
         totals = {
-            name: [total for _, total in entries]
+            name: [total.parts for _, total in entries]
             for name, entries in self._sums.items()
         }
-        gathered = all_gather_object((self._images, totals))
+        gathered = all_gather_object((self._images, self._listed, totals))
         self._reset()
-        images = sum(count for count, _ in gathered)
+        images = sum(count for count, _, _ in gathered)
         if images > size:
             raise ValueError(
                 f'{images} predictions for a data set of {size} images: set '
                 'sampler=dict(type="DefaultSampler", shuffle=False, '
                 'round_up=False) in the val and test dataloader'
             )
-        scores = self.compute_metrics([part for _, part in gathered])
+        for name, ids in self._lists.items():
+            found = sum(listed[name] for _, listed, _ in gathered)
+            if found < len(ids):
+                print_log(
+                    f'image_lists.{name}: {found} of its {len(ids)} images '
+                    f'are among the {images} evaluated',
+                    logger='current',
+                    level=logging.WARNING,
+                )
+        scores = self.compute_metrics([part for *_, part in gathered])
         print_log(_table(scores), logger='current')
         return scores
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Scores from each process's sums."""
+        """Scores from the parts of each process's sums."""
         scores = {}
         for name, task in self.tasks.items():
             parts = [part[name] for part in results if name in part]
-            if not parts:
+            values, why = {task.metric: float('nan')}, 'no label'
+            if parts:
+                values, why = self._compute(task, parts)
+            scores.update({f'{name}/{key}': v for key, v in values.items()})
+            unknown = [key for key, v in values.items() if v != v]
+            if unknown:
                 print_log(
-                    f'no label of task {name!r} in the data evaluated: its '
-                    'score is NaN',
+                    f'{why} of task {name!r} in the data evaluated: '
+                    f'{", ".join(unknown)} NaN',
                     logger='current',
                     level=logging.WARNING,
                 )
-                scores[f'{name}/{task.metric}'] = float('nan')
-                continue
-            for cfg, sums in zip(
-                self._measures(task), zip(*parts, strict=True), strict=True
-            ):
-                values = MEASURES.build(cfg).compute(np.sum(sums, axis=0))
-                for metric, value in values.items():
-                    scores[f'{name}/{metric}'] = float(value)
         if self.reference is not None:
             scores['delta_m'] = self.reference.delta_m(scores, self.tasks)
         return scores
+
+    def _compute(
+        self, task: Task, parts: list
+    ) -> tuple[dict[str, float], str]:
+        """The scores of a task from each process's sums, and why some of them
+        may be NaN.
+        """
+        values: dict[str, float] = {}
+        why = 'no pixel that counts'
+        for cfg, sums in zip(
+            self._measures(task), zip(*parts, strict=True), strict=True
+        ):
+            total = ExactSum.total(sums)
+            if not np.isfinite(total).all():
+                why = 'infinite or NaN predictions'
+            found = MEASURES.build(cfg).compute(total)
+            values.update({key: float(v) for key, v in found.items()})
+        return values, why
 
 
 def _table(scores: dict[str, float]) -> str:

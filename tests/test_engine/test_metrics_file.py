@@ -3,12 +3,15 @@
 import io
 import json
 import logging
+from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from mmprotomtl.datasets import SyntheticScenesDataset
 from mmprotomtl.testing import PLAIN, TASKS, tiny_cfg
 
 KEPT = {name: TASKS[name] for name in ('semseg', 'depth')}
@@ -94,6 +97,11 @@ def test_delta_m(runner, checkpoint, first, tmp_path):
     assert first['protocol'] == 'default'
     assert first['inference']['mode'] == 'whole'
     assert first['tasks']['depth'] == dict(metric='RMSE', higher=False)
+    assert first['scoring']['depth'] == dict(
+        measures=[dict(type='RegressionError')], image_list=None
+    )
+    ids = '\n'.join(sorted(str(i) for i in range(6)))
+    assert first['test_data']['ids'] == sha256(ids.encode()).hexdigest()
     semseg, depth = tmp_path / 'semseg.json', tmp_path / 'depth.json'
     scores = first['metrics']
     better = {'semseg/mIoU': scores['semseg/mIoU'] / 1.25}
@@ -116,6 +124,16 @@ def test_delta_m(runner, checkpoint, first, tmp_path):
         against(semseg, depth, **{'test_dataloader.dataset.num_scenes': 4})
     for key, value, told in (
         ('seed', 7, 'its seed is 7, that of this run is 0'),
+        (
+            'test_data',
+            dict(first['test_data'], ids='f00'),
+            r"its test_data\.ids is 'f00', that",
+        ),
+        (
+            'scoring',
+            dict(depth=dict(measures=[], image_list=None)),
+            r"its scoring\.depth is {'measures': \[\], ",
+        ),
         (
             'label_mask',
             dict(first['label_mask'], sha256='f00'),
@@ -148,15 +166,38 @@ def test_the_command_line(runner, checkpoint, tool, tmp_path):
     config = tmp_path / 'c.py'
     runner('config').cfg.dump(config)
     first, second = tmp_path / 'first', tmp_path / 'second'
-    tool('tools/test.py', config, checkpoint, '--work-dir', first, '--tta')
+    ids = tmp_path / 'ids.txt'
+    ids.write_text('1\n4\n')
+    listed = f'test_evaluator.image_lists.depth={ids}'
+    tool(
+        'tools/test.py', config, checkpoint, '--work-dir', first, '--tta',
+        '--out', tmp_path / 'out', '--cfg-options', listed,
+    )  # fmt: skip
     report = json.loads((first / 'metrics.json').read_text())
+    # Two of the six images are scored, as their saved predictions say.
+    data = SyntheticScenesDataset(
+        size=(32, 48), num_scenes=6, split='test', tasks=KEPT
+    )
+    errors = [
+        np.abs(
+            np.load(tmp_path / f'out/depth/{i}.npy')[0]
+            - data.get_data_info(i)['labels']['depth'].load()
+        )
+        for i in (1, 4)
+    ]
+    assert report['metrics']['depth/absErr'] == pytest.approx(
+        np.mean(errors), rel=1e-4
+    )
+    hashed = sha256(b'1\n4').hexdigest()
+    assert report['scoring']['depth']['image_list'] == hashed
+    assert report['scoring']['semseg']['image_list'] is None
     assert report['inference']['tta']['flip'] is True
     assert len(report['inference']['tta']['scales']) == 6
     reference = first / 'metrics.json'
     tool(
         'tools/test.py', config, checkpoint, '--work-dir', second, '--tta',
         '--cfg-options', f'test_evaluator.reference={reference}',
-        'model.test_cfg.mode=whole',
+        'model.test_cfg.mode=whole', listed,
     )  # fmt: skip
     report = json.loads((second / 'metrics.json').read_text())
     assert report['metrics']['delta_m'] == 0

@@ -12,14 +12,14 @@ BASE = (40, 50)  # no multiple of 32: there is padding
 KEPT = {name: TASKS[name] for name in ('semseg', 'depth', 'normals')}
 
 
-def predict(test_cfg, size=BASE, ori=None, batch=2, change=None):
+def predict(test_cfg, size=BASE, ori=None, batch=2, change=None, **meta):
     torch.manual_seed(0)
     model = tiny_model(KEPT, test_cfg=test_cfg, **PLAIN).eval()
     if change:
         model.encode_decode = change
     data = scene_batch([list(KEPT)] * batch, size=size, tasks=KEPT)
     for sample in data['data_samples']:
-        sample.set_metainfo(dict(ori_shape=ori or size))
+        sample.set_metainfo(dict(ori_shape=ori or size, **meta))
     return model.test_step(data)
 
 
@@ -103,6 +103,26 @@ def test_zoomed_views_have_their_depth_scaled():
     assert sizes == [(32, 32)] * 2 + [(64, 64)] * 2 + [(128, 128)] * 2
     depth = got[0].pred_maps.depth
     assert torch.allclose(depth, torch.full_like(depth, 3.0))
+
+
+def test_mirrored_views_of_an_image_in_the_middle_of_its_padding():
+    place = dict(ori=(20, 30), content_box=(10, 7, 20, 30))
+    plain = predict(dict(), change=equivariant, **place)
+    assert plain[0].pred_maps.depth.shape == (1, 20, 30)
+    mirrored = predict(dict(tta=dict(flip=True)), change=equivariant, **place)
+    same(plain, mirrored, atol=1e-5)
+
+
+def test_views_of_windows():
+    tta = dict(scales=(0.5, 1), flip=True)
+    wide = dict(mode='slide', crop_size=(64, 64), stride=(32, 32))
+    whole = predict(dict(tta=tta), batch=1)
+    same(whole, predict(dict(tta=tta, **wide), batch=1), atol=1e-5)
+    small = dict(mode='slide', crop_size=(32, 32), stride=(16, 16))
+    got = predict(dict(tta=tta, **small), batch=1)[0].pred_maps
+    assert not torch.allclose(got.normals, whole[0].pred_maps.normals)
+    length = got.normals.norm(dim=0)
+    assert torch.allclose(length, torch.ones_like(length), atol=1e-5)
 
 
 def test_one_plain_view_is_the_plain_prediction():

@@ -99,12 +99,58 @@ def test_mean_spread_and_delta(compare, runs, reference):
     # Seed 0: -18 % and 0; seed 1: +2.5 % and 0.
     assert float(base['delta_m']) == pytest.approx((-9 + 1.25) / 2)
     assert 'semseg/pixAcc' not in ours
+    # Whose relative change it is, in every format.
+    assert ours['delta_m reference'] == 'stl-s, stl-d'
+    for form in ('markdown', 'latex'):
+        text = compare(*runs, '--reference', *reference, '--format', form)
+        assert 'delta_m in percent, against stl-s, stl-d' in text
+
+
+def test_the_delta_that_runs_have(compare, write):
+    stl = str(write('s', 'stl-s', 0, semseg=50.0))
+    run = report('ours', 0, 40.0, 0.5)['metrics']
+    one = write(
+        'a', 'ours', 0, metrics={**run, 'delta_m': -20.0}, reference=[stl],
+        tasks=TASKS,
+    )  # fmt: skip
+    text = compare(one)
+    assert '**-20.00**' in text
+    assert text.endswith('delta_m in percent, against stl-s.\n')
+    assert 'delta_m' not in compare(write('b', 'ours', 1, 40.0, 0.5))
 
 
 def test_other_inference_is_another_row(compare, runs, write):
     tta = dict(mode='whole', tta=dict(flip=True))
     text = compare(*runs, write('t', 'ours', 0, 45.0, 0.4, inference=tta))
     assert '| ours (tta) | one-label | abcdef01 | last | 1 | **45.00**' in text
+
+
+def test_labels_are_named(compare, write):
+    for mask, named in (
+        (dict(protocol='file', source='data/x/onelabel.pth'), 'onelabel.pth'),
+        (dict(protocol='ratio', options=dict(ratio=0.5)), 'ratio ratio=0.5'),
+        (dict(protocol='full'), 'full'),
+    ):
+        mask['sha256'] = '0123456789'
+        run = write(named, 'ours', 0, 40.0, 0.5, label_mask=mask)
+        assert f'| ours | {named} | 01234567 | last |' in compare(run)
+    run = write('none', 'ours', 0, 40.0, 0.5, label_mask=None)
+    assert '| ours | full | - | last | 1 |' in compare(run)
+
+
+def test_the_checkpoint_and_what_it_was_chosen_on(compare, write):
+    best = dict(checkpoint='best', metric='semseg/mIoU', on='test')
+    runs = [
+        write('a', 'ours', 0, 40.0, 0.5, selection=best),
+        write('b', 'ours', 0, 40.0, 0.5, selection=dict(best, on='val')),
+        write('c', 'ours', 0, 40.0, 0.5, selection=dict(checkpoint='epoch 7')),
+        write('d', 'ours', 0, 40.0, 0.5, selection={}),
+    ]
+    lines = compare(*runs).splitlines()[2:]
+    assert [line.split(' | ')[3] for line in lines] == [
+        'best semseg/mIoU on test', 'best semseg/mIoU on val', 'epoch 7',
+        'epoch 20',
+    ]  # fmt: skip
 
 
 def test_the_best_is_bold(compare, runs, tmp_path):
@@ -129,6 +175,14 @@ def test_what_does_not_belong_together_is_refused(compare, runs, write):
     assert 'test_data.' in refused(*runs, other)
     other = write('g', 'ours', 3, 1.0, protocol='invpt')
     assert "its protocol is 'invpt', not None" in refused(*runs, other)
+    how = dict(depth=dict(measures=[], image_list=None))
+    one = write('h', 'ours', 3, 1.0, 1.0, scoring=how)
+    how = dict(
+        depth=dict(measures=[], image_list='f00'),
+        edge=dict(measures=[], image_list=None),
+    )
+    other = write('i', 'ours', 4, 1.0, 1.0, scoring=how)
+    assert "its scoring.depth is {'measures'" in refused(one, other)
     assert 'give each run once' in refused(*runs, write('e', 'base', 1, 9.0))
     wrong = write(
         'f', 'stl', 0, 9.0, 1.0, label_mask=dict(protocol='x', sha256='77')

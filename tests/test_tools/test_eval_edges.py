@@ -1,11 +1,16 @@
 import json
+import runpy
+import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy.io import savemat
 
+from mmprotomtl.evaluation import MultiTaskMetric
 from mmprotomtl.evaluation.boundary import count, scores
+from tests.conftest import ROOT
 
 TOOL = 'tools/analysis_tools/eval_edges.py'
 
@@ -49,19 +54,61 @@ def test_scores_and_counts(tool, folders, tmp_path):
         assert got[key] == expected[:-1, i].tolist()
     assert got['images'] == 4
 
-    (tmp_path / 'ids.txt').write_text('0\n2\n')
-    tool(TOOL, pred, truth, '--nms', '--list', tmp_path / 'ids.txt', *options)
+    # A preset, and a list of images, as the evaluator has them.
+    ids = tmp_path / 'ids.txt'
+    ids.write_text('0\n2\n')
+    tool(TOOL, pred, truth, '--protocol', 'astmt', '--list', ids, *options)
     got = json.loads(out.read_text())
-    assert (got['images'], got['nms']) == (2, True)
+    assert (got['images'], got['nms'], got['protocol']) == (2, True, 'astmt')
     assert got['sumR'] == [80] * 9
+    edge = dict(max_dist=0.02, num_thresholds=9, protocol='astmt')
+    metric = MultiTaskMetric(
+        tasks=dict(edge=edge), image_lists=dict(edge=str(ids))
+    )
+    for i in range(3):
+        maps = [
+            torch.from_numpy(np.asarray(Image.open(folder / f'{i}.png')) / 255)
+            for folder in (pred, truth)
+        ]
+        sample = dict(
+            sample_id=str(i),
+            pred_maps=dict(edge=maps[0][None]),
+            gt_maps=dict(edge=maps[1][None]),
+        )
+        metric.process(None, [sample])
+    assert metric.evaluate(3) == {
+        'edge/odsF': 100 * got['ODS'],
+        'edge/oisF': 100 * got['OIS'],
+        'edge/AP': 100 * got['AP'],
+    }
+
+
+@pytest.mark.parametrize(
+    ('options', 'expected'),
+    [
+        ([], (99, False)),
+        (['--protocol', 'astmt'], (99, True)),
+        (['--protocol', 'mtinet'], (99, False)),
+        (['--protocol', 'invpt'], (101, True)),
+        (['--protocol', 'invpt', '--no-nms'], (101, False)),
+        (['--nms', '--thresholds', '5'], (5, True)),
+    ],
+)
+def test_presets(monkeypatch, options, expected):
+    parse_args = runpy.run_path(str(ROOT / TOOL))['parse_args']
+    monkeypatch.setattr(sys, 'argv', ['eval_edges.py', 'a', 'b', *options])
+    args = parse_args()
+    assert (args.thresholds, args.nms) == expected
 
 
 def test_what_is_wrong_is_said_in_a_line(tool, folders):
     pred, truth, _ = folders
     (truth / '1.png').unlink()
+    (pred / '0.png').unlink()
     done = tool(TOOL, pred, truth, check=False)
     assert done.returncode == 1
     assert '1.png' in done.stdout.splitlines()[-1]
+    assert 'warning: 1 of 3 images' in done.stdout
     Image.fromarray(np.zeros((3, 4), np.uint8)).save(truth / '1.png')
     done = tool(TOOL, pred, truth, '--workers', 2, check=False)
     assert done.returncode == 1

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mmprotomtl.evaluation.delta import Reference, facts, read_report
+from mmprotomtl.evaluation.delta import Reference, differing, read_report
 from mmprotomtl.utils.files import write_text
 
 #: What runs in one table may differ by.
@@ -59,14 +59,27 @@ def load(runs: Sequence[str]) -> dict[str, dict]:
         reports[str(path)] = read_report(path)
     (first, told), *others = reports.items()
     for file, report in others:
-        for key, value in facts(report).items():
-            if key.split('.')[0] not in OF_A_RUN and value != facts(told)[key]:
-                raise ValueError(
-                    f'{file} was not tested as {first} was: its '
-                    f'{key} is {value!r}, not {facts(told)[key]!r}; compare '
-                    'runs that were tested on the same images by one protocol'
-                )
+        for key, (value, known) in differing(report, told, OF_A_RUN).items():
+            raise ValueError(
+                f'{file} was not tested as {first} was: its {key} is '
+                f'{value!r}, not {known!r}; compare runs that were tested on '
+                'the same images by one protocol'
+            )
     return reports
+
+
+def relative_to(reports: dict[str, dict], reference: Sequence[str]) -> str:
+    """The runs that ``delta_m`` is relative to, by their configs' names."""
+    files = list(reference)
+    if not files:
+        files = [f for r in reports.values() for f in r.get('reference') or ()]
+    named = [
+        Path(read_report(file).get('config') or file).stem
+        if Path(file).is_file()
+        else str(file)
+        for file in files
+    ]
+    return ', '.join(dict.fromkeys(named))
 
 
 def standing(report: dict) -> dict[str, bool]:
@@ -81,7 +94,7 @@ def delta_m(file: str, report: dict, reference: Sequence[str]) -> float | None:
     """The run's ``delta_m``, relative to the references of its own seed."""
     if not reference:
         return report['metrics'].get('delta_m')
-    fit = [f for f in reference if facts(read_report(f)) == facts(report)]
+    fit = [f for f in reference if not differing(read_report(f), report)]
     chosen = Reference(fit or list(reference))
     try:
         chosen.check(report)
@@ -101,10 +114,18 @@ def about(report: dict) -> tuple[str, ...]:
     mask = report.get('label_mask') or dict(protocol='full')
     return (
         Path(report.get('config') or 'unnamed').stem + inference(report),
-        mask['protocol'],
+        labels(mask),
         mask.get('sha256', '-')[:8],
         checkpoint(report),
     )
+
+
+def labels(mask: dict) -> str:
+    """How it was decided what is labelled: a protocol, or a published file."""
+    options = [f'{k}={v}' for k, v in (mask.get('options') or {}).items()]
+    if mask['protocol'] == 'file' and mask.get('source'):
+        return Path(mask['source']).name
+    return ' '.join([mask['protocol'], *options])
 
 
 def inference(report: dict) -> str:
@@ -197,7 +218,7 @@ def best(columns: dict[str, bool], rows: list) -> dict[str, float]:
     return found
 
 
-def markdown(columns: dict[str, bool], rows: list) -> str:
+def markdown(columns: dict[str, bool], rows: list, reference: str) -> str:
     """A table of Markdown, best in bold."""
     top = best(columns, rows)
     heads = [*ABOUT]
@@ -210,10 +231,13 @@ def markdown(columns: dict[str, bool], rows: list) -> str:
             is_best = np.mean(values) == top.get(column)
             cells.append(f'**{text}**' if is_best else text)
         lines.append(cells)
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines) + '\n'
+    text = '\n'.join(f'| {" | ".join(line)} |' for line in lines) + '\n'
+    if 'delta_m' in columns:
+        text += f'\ndelta_m in percent, against {reference}.\n'
+    return text
 
 
-def latex(columns: dict[str, bool], rows: list) -> str:
+def latex(columns: dict[str, bool], rows: list, reference: str) -> str:
     """A tabular of LaTeX, best in bold."""
     top = best(columns, rows)
     heads = [*ABOUT]
@@ -230,8 +254,10 @@ def latex(columns: dict[str, bool], rows: list) -> str:
             cells.append(text if text == '-' else f'${text}$')
         lines.append(' & '.join(cells) + r' \\')
     form = 'l' * len(ABOUT) + 'r' * len(columns)
+    said = f'% delta_m in percent, against {reference}'
     return '\n'.join(
         [
+            *([said] if 'delta_m' in columns else []),
             rf'\begin{{tabular}}{{{form}}}',
             r'\hline',
             ' & '.join(heads) + r' \\',
@@ -244,16 +270,19 @@ def latex(columns: dict[str, bool], rows: list) -> str:
     )
 
 
-def comma_separated(columns: dict[str, bool], rows: list) -> str:
+def comma_separated(
+    columns: dict[str, bool], rows: list, reference: str
+) -> str:
     """CSV: mean and standard deviation in columns of their own."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator='\n')
     heads = [h for column in columns for h in (column, f'{column} std')]
-    writer.writerow([*ABOUT, *heads])
+    more = ['delta_m reference'] if 'delta_m' in columns else []
+    writer.writerow([*ABOUT, *heads, *more])
     for texts, scores in rows:
         numbers = [f(v) for v in scores.values() for f in (np.mean, spread)]
         cells = ['' if np.isnan(n) else repr(float(n)) for n in numbers]
-        writer.writerow([*texts, *cells])
+        writer.writerow([*texts, *cells, *([reference] if more else [])])
     return file.getvalue()
 
 
@@ -266,9 +295,10 @@ def main() -> None:
     try:
         reports = load(args.runs)
         columns, rows = rows_of(reports, args.reference or ())
+        against = relative_to(reports, args.reference or ())
     except ValueError as error:
         raise SystemExit(f'{error}') from error
-    text = WRITERS[args.format](columns, rows)
+    text = WRITERS[args.format](columns, rows, against)
     if args.out:
         write_text(args.out, text)
     else:

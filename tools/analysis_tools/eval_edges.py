@@ -1,6 +1,7 @@
 """Score saved edge maps by the boundary benchmark of BSDS500.
 
-python tools/analysis_tools/eval_edges.py PRED_DIR GT_DIR [--thresholds 99] \
+python tools/analysis_tools/eval_edges.py PRED_DIR GT_DIR \
+    [--protocol default|astmt|mtinet|invpt] [--thresholds 99] \
     [--max-dist 0.0075] [--nms] [--workers N] [--list FILE] \
     [--out metrics.json]
 
@@ -10,7 +11,6 @@ is ID.png (boundary: not 0) or ID.mat as in BSDS500 (several annotators).
 
 import argparse
 import functools
-import json
 import multiprocessing
 import sys
 from pathlib import Path
@@ -25,7 +25,10 @@ from mmprotomtl.evaluation.boundary import (
     suppress,
     thresholds,
 )
+from mmprotomtl.tasks.edge import EDGE_PROTOCOLS
 from mmprotomtl.utils.errors import DataFileError
+from mmprotomtl.utils.files import write_json
+from mmprotomtl.utils.ids import read_ids
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,7 +36,15 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Score saved edge maps')
     parser.add_argument('pred_dir', type=Path, help='PNGs of predictions')
     parser.add_argument('gt_dir', type=Path, help='PNGs, or .mat of BSDS500')
-    parser.add_argument('--thresholds', type=int, default=99)
+    parser.add_argument(
+        '--protocol',
+        choices=sorted(EDGE_PROTOCOLS),
+        default='default',
+        help='of published tables: number of thresholds, suppression',
+    )
+    parser.add_argument(
+        '--thresholds', type=int, help='their number, over the protocol'
+    )
     parser.add_argument(
         '--max-dist',
         type=float,
@@ -41,7 +52,9 @@ def parse_args() -> argparse.Namespace:
         help='greatest distance of a pair as a share of the diagonal',
     )
     parser.add_argument(
-        '--nms', action='store_true', help='suppress non-maxima first'
+        '--nms',
+        action=argparse.BooleanOptionalAction,
+        help='suppress non-maxima first, over the protocol',
     )
     parser.add_argument('--workers', type=int, default=1, help='processes')
     parser.add_argument(
@@ -49,6 +62,11 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--out', type=Path, help='write scores and counts')
     args = parser.parse_args()
+    preset = EDGE_PROTOCOLS[args.protocol]
+    if args.thresholds is None:
+        args.thresholds = preset['num_thresholds']
+    if args.nms is None:
+        args.nms = preset['nms']
     for name in ('thresholds', 'workers'):
         if getattr(args, name) < 1:
             parser.error(f'--{name}: choose 1 or more')
@@ -106,18 +124,30 @@ def evaluate(name: str, args: argparse.Namespace) -> np.ndarray:
     return count(prob, truths, args.max_dist, args.thresholds)
 
 
+def warn_of_others(folder: Path, names: list[str]) -> None:
+    """Say how many images have a ground truth but no prediction."""
+    known = {p.stem for p in folder.iterdir() if p.suffix in ('.png', '.mat')}
+    others = sorted(known - set(names))
+    if others:
+        print(
+            f'warning: {len(others)} of {len(known)} images in {folder} have '
+            f'no prediction and are not scored: {", ".join(others[:5])}',
+            file=sys.stderr,
+        )
+
+
 def main() -> None:
     """Score a folder."""
     args = parse_args()
     try:
         if args.list:
-            names = args.list.read_text().split()
+            names = read_ids(str(args.list))
         else:
             names = sorted(path.stem for path in args.pred_dir.glob('*.png'))
         if not names:
-            raise DataFileError(
-                str(args.list or args.pred_dir), 'no image to score'
-            )
+            raise DataFileError(str(args.pred_dir), 'no image to score')
+        if not args.list:
+            warn_of_others(args.gt_dir, names)
         work = functools.partial(evaluate, args=args)
         if args.workers == 1:
             total = sum(map(work, names))
@@ -127,10 +157,12 @@ def main() -> None:
     except (DataFileError, OSError) as error:
         sys.exit(str(error))
     result = scores(total)
-    print('   '.join(f'{key} {value:.4f}' for key, value in result.items()))
+    values = [f'{key} {value:.4f}' for key, value in result.items()]
+    print('   '.join([*values, f'images {len(names)}']))
     if args.out:
         result.update(
             images=len(names),
+            protocol=args.protocol,
             max_dist=args.max_dist,
             nms=args.nms,
             thresholds=thresholds(args.thresholds).tolist(),
@@ -139,8 +171,7 @@ def main() -> None:
                 for i, key in enumerate(('cntP', 'sumP', 'cntR', 'sumR'))
             },
         )
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(result, indent=2) + '\n')
+        write_json(args.out, result)
 
 
 if __name__ == '__main__':

@@ -1,11 +1,12 @@
 """The boundary benchmark without Matlab."""
 
 from .benchmark import count, count_maps, scores, thresholds
-from .match import candidates, match
+from .match import Matching, candidates, match
 from .nms import suppress
 from .thin import thin, thin_levels
 
 __all__ = [
+    'Matching',
     'candidates',
     'count',
     'count_maps',

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .match import candidates, match
+from .match import Matching, candidates
 from .thin import thin_levels
 
 COUNTS = 4
@@ -55,21 +55,21 @@ def count_maps(
     reach = max_dist * np.hypot(*maps.shape[1:])
     union = np.asarray(maps.any(0))
     # Pairs of all thresholds are looked up once; a threshold takes its rows.
-    pairs = [candidates(union, truth, reach) for truth in truths]
+    # It begins with the pairs of the threshold above it: downwards, pixels
+    # come rather than go, and the surest ones are paired first.
+    matchings = [Matching(candidates(union, truth, reach)) for truth in truths]
     inside = maps[:, union]
     total = sum(int(truth.sum()) for truth in truths)
     counts = np.zeros((len(maps) + 1, COUNTS), np.int64)
-    for k, rows in enumerate(inside):
-        if k and np.array_equal(rows, inside[k - 1]):
-            counts[k] = counts[k - 1]
+    above = None
+    for k in reversed(range(len(maps))):
+        rows = inside[k]
+        if above is not None and np.array_equal(rows, above):
+            counts[k] = counts[k + 1]
             continue
-        right = np.zeros(int(rows.sum()), bool)
-        found = 0
-        for pair in pairs:
-            matched, size = match(pair[np.flatnonzero(rows)])
-            right |= matched
-            found += size
-        counts[k] = right.sum(), right.size, found, total
+        above = rows
+        matched = np.array([each.update(rows) for each in matchings])
+        counts[k] = matched.any(0).sum(), rows.sum(), matched.sum(), total
     score = f_measure(*precision_recall(counts[:-1]))
     best = np.flatnonzero(score == score.max())[-1]
     counts[-1] = counts[best]

@@ -16,22 +16,23 @@ def candidates(
         reach: Greatest distance of a pair, in pixels.
 
     Returns:
-        Predicted x true pixels, both in the order of ``np.nonzero``.
+        Predicted x true pixels, both in the order of ``np.nonzero``; in a row
+        the nearest come first.
     """
     radius = int(reach)
-    index = np.pad(np.full(truth.shape, -1, np.int32), radius, 'constant',
-                   constant_values=-1)  # fmt: skip
-    columns = int(truth.sum())
     height, width = truth.shape
+    index = np.full((height + 2 * radius, width + 2 * radius), -1, np.int32)
+    columns = int(truth.sum())
     inner = index[radius : radius + height, radius : radius + width]
     inner[truth] = np.arange(columns)
     offset = np.arange(-radius, radius + 1)
-    dy, dx = np.meshgrid(offset, offset, indexing='ij')
-    near = dy**2 + dx**2 <= reach**2
+    dy, dx = (d.ravel() for d in np.meshgrid(offset, offset, indexing='ij'))
+    distance = dy**2 + dx**2
+    near = np.argsort(distance, kind='stable')
+    near = near[: np.count_nonzero(distance <= reach**2)]
+    step = (dy[near] + radius) * index.shape[1] + dx[near] + radius
     y, x = np.nonzero(pred)
-    found = index[
-        y[:, None] + dy[near] + radius, x[:, None] + dx[near] + radius
-    ]
+    found = index.ravel()[(y * index.shape[1] + x)[:, None] + step]
     hit = found >= 0
     indptr = np.concatenate([[0], hit.sum(1).cumsum()])
     indices = found[hit]
@@ -40,11 +41,143 @@ def candidates(
     )
 
 
+class Matching:
+    """As many pairs as possible, no pixel in two of them, for one set of
+    predicted pixels after the other.
+
+    Neighbouring thresholds share most of their pixels. The pairs of the last
+    set whose pixels are still there are kept, new pixels take the nearest free
+    partner, and what can still be improved goes to SciPy: the flow of greatest
+    value (Dinic) through the network that these pairs leave, from unpaired
+    predicted pixels over pairs that change hands to unpaired true ones. The
+    number of pairs is the greatest there is, whatever the start; which of
+    several such matchings it is depends on the start.
+
+    Args:
+        pairs: As :func:`candidates` gives it.
+    """
+
+    def __init__(self, pairs: csr_matrix) -> None:
+        self._indptr = pairs.indptr
+        self._indices = pairs.indices
+        self._degree = np.diff(pairs.indptr)
+        #: Of each predicted pixel its true one, and the other way; -1: none.
+        self.partner = np.full(pairs.shape[0], -1)
+        self.mate = np.full(pairs.shape[1], -1)
+
+    def update(self, active: np.ndarray) -> np.ndarray:
+        """Match the predicted pixels that are ``active``.
+
+        Args:
+            active: Bool, one for each row of the pairs.
+
+        Returns:
+            Which predicted pixels are in a pair, bool.
+        """
+        gone = np.flatnonzero(~active & (self.partner >= 0))
+        self.mate[self.partner[gone]] = -1
+        self.partner[gone] = -1
+        rows = np.flatnonzero(active & (self.partner < 0) & (self._degree > 0))
+        rows = self._take_free(rows)
+        if rows.size:
+            self._augment(rows)
+        return self.partner >= 0
+
+    def _edges(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The candidates of some rows: place in ``rows``, true pixel."""
+        degree = self._degree[rows]
+        place = np.repeat(np.arange(len(rows)), degree)
+        first = self._indptr[rows] - (degree.cumsum() - degree)
+        edge = np.arange(len(place)) + first[place]
+        return place, self._indices[edge]
+
+    def _take_free(self, rows: np.ndarray) -> np.ndarray:
+        """Pair each row with its nearest free pixel; returns those left."""
+        asking = rows
+        while asking.size:
+            place, true = self._edges(asking)
+            free = self.mate[true] < 0
+            place, true = place[free], true[free]
+            first = np.flatnonzero(np.diff(place, prepend=-1))
+            asking, wanted = asking[place[first]], true[first]
+            # Of several that ask for one pixel the last one gets it.
+            self.mate[wanted] = asking
+            won = self.mate[wanted] == asking
+            self.partner[asking[won]] = wanted[won]
+            asking = asking[~won]
+        return rows[self.partner[rows] < 0]
+
+    def _augment(self, rows: np.ndarray) -> None:
+        """Pair as many of the unpaired rows as pairs that change hands allow.
+
+        Args:
+            rows: All active ones that are unpaired.
+        """
+        pred, true = self._reached(rows)
+        seen = np.zeros(len(self.mate), bool)
+        seen[true] = True
+        true_at = np.flatnonzero(seen)
+        free = self.mate[true_at] < 0
+        if not free.any():
+            return
+        # Source, predicted pixels, true pixels, sink.
+        rows_at = np.concatenate([rows, self.mate[true_at[~free]]])
+        pred_node = np.empty(len(self.partner), np.int32)
+        pred_node[rows_at] = np.arange(1, len(rows_at) + 1)
+        size = len(rows_at)
+        true_node = np.empty(len(self.mate), np.int32)
+        true_node[true_at] = np.arange(size + 1, size + len(true_at) + 1)
+        sink = size + len(true_at) + 1
+        new = self.partner[pred] != true
+        ends = true_node[true_at[free]]
+        tail = np.concatenate(
+            [
+                np.zeros(len(rows), np.int32),
+                pred_node[pred[new]],
+                true_node[true_at[~free]],
+                ends,
+            ]
+        )
+        head = np.concatenate(
+            [
+                pred_node[rows],
+                true_node[true[new]],
+                pred_node[rows_at[len(rows) :]],
+                np.full_like(ends, sink),
+            ]
+        )
+        graph = csr_matrix(
+            (np.ones(len(tail), np.int32), (tail, head)), (sink + 1, sink + 1)
+        )
+        flow = maximum_flow(graph, 0, sink).flow.tocoo()
+        tail, head = flow.row[flow.data > 0], flow.col[flow.data > 0]
+        # New pairs. Whoever gives a pixel up is given another one, and so on.
+        new = (tail > 0) & (tail <= size) & (head > size)
+        asking, wanted = rows_at[tail[new] - 1], true_at[head[new] - 1 - size]
+        self.mate[wanted] = asking
+        self.partner[asking] = wanted
+
+    def _reached(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The candidates, predicted and true pixel, of ``rows`` and of all
+        who hold a pixel that can be reached from them.
+        """
+        seen = np.zeros(len(self.mate), bool)
+        preds, trues = [], []
+        while rows.size:
+            place, true = self._edges(rows)
+            preds.append(rows[place])
+            trues.append(true)
+            fresh = np.zeros_like(seen)
+            fresh[true] = True
+            fresh &= ~seen
+            seen |= fresh
+            rows = self.mate[fresh]
+            rows = rows[rows >= 0]
+        return np.concatenate(preds), np.concatenate(trues)
+
+
 def match(pairs: csr_matrix) -> tuple[np.ndarray, int]:
     """As many pairs as possible, no pixel in two of them.
-
-    The pairs are the flow of greatest value from a source through predicted
-    and true pixels to a sink, each of capacity 1, found by SciPy's Dinic.
 
     Args:
         pairs: As :func:`candidates` gives it.
@@ -52,32 +185,5 @@ def match(pairs: csr_matrix) -> tuple[np.ndarray, int]:
     Returns:
         Which predicted pixels are in a pair, bool; the number of pairs.
     """
-    degree = np.diff(pairs.indptr)
-    matched = np.zeros(len(degree), bool)
-    rows = np.flatnonzero(degree)
-    if not rows.size:
-        return matched, 0
-    size, columns = len(rows), pairs.shape[1]
-    sink = size + columns + 1
-    # Source, predicted pixels, true pixels, sink.
-    counts = np.concatenate([[size], degree[rows], np.ones(columns, int), [0]])
-    indices = np.concatenate(
-        [
-            np.arange(1, size + 1),
-            pairs.indices + size + 1,
-            np.full(columns, sink),
-        ]
-    )
-    graph = csr_matrix(
-        (
-            np.ones(len(indices), np.int32),
-            indices.astype(np.int32),
-            np.concatenate([[0], counts.cumsum()]).astype(np.int32),
-        ),
-        (sink + 1, sink + 1),
-    )
-    graph.sort_indices()
-    result = maximum_flow(graph, 0, sink)
-    used = result.flow[0].tocoo()
-    matched[rows[used.col[used.data > 0] - 1]] = True
-    return matched, int(result.flow_value)
+    matched = Matching(pairs).update(np.ones(pairs.shape[0], bool))
+    return matched, int(matched.sum())

@@ -14,7 +14,9 @@ def suppress(
 
     Written from the published description of the suppression in Dollar and
     Zitnick, "Fast edge detection using structured forests" (PAMI 2015): the
-    direction comes from second derivatives of the smoothed map.
+    direction comes from second derivatives of the smoothed map. Where the
+    mixed derivative is 0 its sign counts as positive: 0 would turn the
+    direction of an edge that is exactly horizontal by a right angle.
 
     Args:
         prob: ``H x W``.
@@ -34,7 +36,8 @@ def suppress(
     dy, dx = np.gradient(smooth)
     dxx = np.gradient(dx, axis=1)
     dyy, dxy = np.gradient(dy)
-    angle = np.mod(np.arctan(dyy * np.sign(-dxy) / (dxx + 1e-5)), np.pi)
+    sign = np.where(dxy > 0, -1, 1)
+    angle = np.mod(np.arctan(dyy * sign / (dxx + 1e-5)), np.pi)
     y, x = np.mgrid[: prob.shape[0], : prob.shape[1]]
     result = prob.copy()
     for side in (-1, 1):

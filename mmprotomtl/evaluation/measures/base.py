@@ -1,5 +1,7 @@
 """How a task is scored, with memory that does not grow with the data set."""
 
+from typing import ClassVar
+
 import numpy as np
 from torch import Tensor
 
@@ -11,6 +13,9 @@ class Measure:
     statistics of a data set are the sum of those of its images, whatever the
     batches and processes in which these came.
     """
+
+    #: Whether an image takes so long that processes of their own pay off.
+    slow: ClassVar[bool] = False
 
     def statistics(self, pred: Tensor, label: Tensor, valid: Tensor) -> Tensor:
         """Statistics of one image.

@@ -1,5 +1,7 @@
 """Edges: F-measure of boundaries."""
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,6 +25,8 @@ class BoundaryF(Measure):
         num_thresholds: Evenly spaced in (0, 1).
         nms: Suppress what is not a maximum across its edge first.
     """
+
+    slow: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -5,8 +5,6 @@ import pytest
 import torch
 import torchmetrics
 from sklearn import metrics as sklearn
-from torch import distributed as dist
-from torch import multiprocessing as mp
 
 from mmprotomtl.evaluation import MultiTaskMetric
 from mmprotomtl.evaluation.measures import ForegroundF, ForegroundOverlap
@@ -126,6 +124,24 @@ def test_what_a_protocol_means(protocol, absent, compatible, overlap):
         assert got['sal/mIoU'] == score(ForegroundOverlap())['mIoU']
 
 
+def test_presets_of_edges():
+    task = build_tasks(dict(edge=dict(max_dist=0.011)))['edge']
+    got = {
+        name: task.protocol_measures(name)[0]
+        for name in ('astmt', 'mtinet', 'invpt')
+    }
+    assert {
+        name: (cfg['num_thresholds'], cfg['nms'], cfg['max_dist'])
+        for name, cfg in got.items()
+    } == {
+        'astmt': (99, True, 0.011),
+        'mtinet': (99, False, 0.011),
+        'invpt': (101, True, 0.011),
+    }
+    with pytest.raises(ValueError, match=r'tasks\.edge\.protocol'):
+        build_tasks(dict(edge=dict(protocol='other')))
+
+
 def test_protocols_are_checked():
     with pytest.raises(ValueError, match=r"protocol='pascal' is not allowed"):
         MultiTaskMetric(protocol='pascal')
@@ -222,26 +238,3 @@ def test_against_scikit_learn_and_torchmetrics():
     )
     angle = np.degrees(np.arccos(cosine.numpy()))
     assert got['normals/mErr'] == pytest.approx(angle.mean(), rel=1e-6)
-
-
-def _rank(rank, address, results):
-    dist.init_process_group(
-        'gloo', init_method=address, rank=rank, world_size=2
-    )
-    # An odd number of images: the ranks have different ones, and numbers.
-    results.put((rank, evaluated(list(predictions())[rank::2], 7)))
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-def test_two_processes_score_as_one(tmp_path):
-    context = mp.get_context('spawn')
-    results = context.SimpleQueue()
-    address = f'file://{tmp_path}/meeting'
-    mp.spawn(_rank, (address, results), nprocs=2)
-    one = evaluated(predictions(), 7)
-    for _ in range(2):
-        _, scores = results.get()
-        assert scores.keys() == one.keys()
-        for key, value in one.items():
-            assert scores[key] == pytest.approx(value, rel=1e-12), key
