@@ -69,13 +69,12 @@ def main() -> None:
     if args.amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
-    if args.resume is not None:
-        cfg.resume = True
-        cfg.load_from = (
-            latest_checkpoint(cfg.work_dir)
-            if args.resume == 'auto'
-            else args.resume
-        )
+    if args.resume not in (None, 'auto'):
+        cfg.resume, cfg.load_from = True, args.resume
+    elif args.resume or (cfg.get('resume') and not cfg.get('load_from')):
+        cfg.load_from = latest_checkpoint(cfg.work_dir)
+        # Else mmengine looks for one itself, and takes a half-written one.
+        cfg.resume = cfg.load_from is not None
     prepare_cpu_launch(args.launcher, cfg)
     Runner.from_cfg(cfg).train()
 
