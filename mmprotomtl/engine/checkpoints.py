@@ -1,5 +1,6 @@
 """Checkpoints that are either whole or not there."""
 
+import errno
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,7 +88,7 @@ class AtomicCheckpointHook(CheckpointHook):
     @contextmanager
     def _removing_later(self) -> Iterator[None]:
         """Let go of old checkpoints only when the new one is there."""
-        backend = self.file_backend
+        backend: Any = self.file_backend
         self.file_backend = later = _RemoveLater(backend)
         try:
             yield
@@ -132,3 +133,28 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
         default=None,
     )
     return None if newest is None else str(newest)
+
+
+@contextmanager
+def explain_full_disk(work_dir: str) -> Iterator[None]:
+    """Say which checkpoint is left when a run ends for want of room.
+
+    Args:
+        work_dir: Of the run.
+
+    Raises:
+        SystemExit: Instead of an ``OSError`` of a full disk or quota.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        last = latest_checkpoint(work_dir)
+        left = 'There is no checkpoint yet'
+        if last is not None:
+            left = f'The last good checkpoint is {last}'
+        raise SystemExit(
+            f'{error.filename or work_dir}: {error.strerror}. {left}; make '
+            'room and go on with --resume'
+        ) from error
