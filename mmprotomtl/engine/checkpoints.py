@@ -60,6 +60,8 @@ class AtomicCheckpointHook(CheckpointHook):
         **kwargs: See :class:`mmengine.hooks.CheckpointHook`.
     """
 
+    file_backend: Any
+
     def __init__(self, backend_args: dict | None = None, **kwargs) -> None:
         if backend_args is None:
             backend_args = dict(backend='atomic')
@@ -88,7 +90,7 @@ class AtomicCheckpointHook(CheckpointHook):
     @contextmanager
     def _removing_later(self) -> Iterator[None]:
         """Let go of old checkpoints only when the new one is there."""
-        backend: Any = self.file_backend
+        backend = self.file_backend
         self.file_backend = later = _RemoveLater(backend)
         try:
             yield

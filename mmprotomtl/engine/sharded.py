@@ -47,6 +47,8 @@ class ShardedStrategy(FSDPStrategy):
             shards would lose.
     """
 
+    model_wrapper: dict | None
+
     def __init__(
         self,
         *,
@@ -65,8 +67,7 @@ class ShardedStrategy(FSDPStrategy):
                 'tools/dist_train.sh or tools/slurm_train.sh'
             )
         check_codebook(model)
-        given: dict | None = self.model_wrapper
-        wrapper = dict(given or {})
+        wrapper = dict(self.model_wrapper or {})
         wrapper.setdefault('type', 'MMFullyShardedDataParallel')
         wrapper.setdefault(
             'auto_wrap_policy',

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from mmprotomtl.models.data_preprocessor import content_box
 from mmprotomtl.models.necks import TaskFeatures
+from mmprotomtl.models.pretrained import check_pretrained
 from mmprotomtl.registry import MODELS
 from mmprotomtl.structures import MultiTaskDataSample
 from mmprotomtl.tasks import build_tasks
@@ -37,8 +38,9 @@ class MultiTaskSegmentor(BaseSegmentor):
             ``tta=dict(scales=(.75, 1, 1.25), flip=True)``: logits averaged
             over zoomed and mirrored views.
         channels_last: Whether images, features and kernels lie in memory with
-            the channels together, which convolutions on GPUs like better; the
-            results are the same.
+            the channels together, which convolutions on GPUs like better. The
+            same weights give the same results; of a seed come other weights,
+            for they are drawn in the order of the memory.
         init_cfg: See mmengine.
     """
 
@@ -86,6 +88,11 @@ class MultiTaskSegmentor(BaseSegmentor):
             self.memory_format = torch.channels_last
             # Before anything asks for their layout, as DDP's buckets do.
             self.to(memory_format=torch.channels_last)
+
+    def init_weights(self) -> None:
+        """Initialise; pretrained weights of the backbone have to fit."""
+        check_pretrained(self.backbone, 'model.backbone')
+        super().init_weights()
 
     def extract_feat(self, inputs: Tensor) -> TaskFeatures:
         """Features of each task from images ``N x 3 x H x W``."""
