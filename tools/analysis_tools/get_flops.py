@@ -78,7 +78,8 @@ def _plain_attention() -> Iterator[None]:
          'enable_mem_efficient_sdp'),
         (torch.backends.cuda, 'cudnn_sdp_enabled', 'enable_cudnn_sdp'),
         # Of nn.MultiheadAttention, in evaluation.
-        (torch.backends.mha, 'get_fastpath_enabled', 'set_fastpath_enabled'),
+        (getattr(torch.backends, 'mha', None), 'get_fastpath_enabled',
+         'set_fastpath_enabled'),
     )  # fmt: skip
     # Older versions of torch lack the last two, and have no such kernels.
     flags = [flag for flag in flags if hasattr(flag[0], flag[1])]
