@@ -1,15 +1,20 @@
 """Kill a short run at random moments, resume it, compare its end.
 
-    python benchmarks/kill_and_resume.py [--kills 20] [--json FILE]
+    python benchmarks/kill_and_resume.py [--kills 24] [--json FILE]
 
 The run trains on synthetic scenes, writes a checkpoint and evaluates after
-every epoch. It is killed (SIGKILL) after a random time, a third of the kills
-while a checkpoint is being written, and started again with --resume until it
-has been killed often enough; then it may end. Its weights have to be those,
-bit for bit, of a run that was left alone.
+every epoch. It is killed (SIGKILL) a third of the times each at a random
+moment after its first step, while a checkpoint is written, and while it
+evaluates, and is started again with --resume until it has been killed often
+enough; then it may end. Its weights and the state of its optimizer have to be
+those, bit for bit, of a run that was left alone.
+
+The phase of a kill is not guessed: the run notes what it does in a file, which
+outlives it, and that note is read after the kill.
 """
 
 import argparse
+import contextlib
 import os
 import random
 import re
@@ -22,12 +27,52 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from prettytable import PrettyTable
 
+from mmprotomtl.registry import HOOKS
 from mmprotomtl.testing import tiny_run
 from mmprotomtl.utils.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
+#: What a kill aims at, in turn.
+AIMS = ('any', 'checkpoint', 'evaluation')
+
+
+@HOOKS.register_module(force=True)
+class PhaseHook(Hook):
+    """Notes what the run is doing.
+
+    Args:
+        path: The file, of one line: phase and step.
+    """
+
+    # Before all others, so that what they do counts to the phase.
+    priority = 0
+
+    def __init__(self, path: str) -> None:
+        self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+
+    def _note(self, runner, phase: str) -> None:
+        # In the page cache, where the process's death does not reach.
+        text = f'{phase} {runner.iter}'.ljust(40)
+        os.pwrite(self.file, text.encode(), 0)
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        """A step begins."""
+        self._note(runner, 'training')
+
+    def before_save_checkpoint(self, runner, checkpoint) -> None:
+        """A checkpoint is about to be written."""
+        self._note(runner, 'checkpoint')
+
+    def before_val_epoch(self, runner) -> None:
+        """Evaluation begins."""
+        self._note(runner, 'evaluation')
+
+    def after_val_epoch(self, runner, metrics=None) -> None:
+        """It has ended."""
+        self._note(runner, 'between')
 
 
 def write_config(path: Path, epochs: int) -> None:
@@ -39,124 +84,170 @@ def write_config(path: Path, epochs: int) -> None:
     cfg.val_evaluator = cfg.test_evaluator
     cfg.val_cfg = dict()
     cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
+    cfg.custom_imports.imports.append('benchmarks.kill_and_resume')
+    cfg.custom_hooks.append(dict(type='PhaseHook', path='set by start()'))
     cfg.dump(path)
 
 
-def start(config: Path, work_dir: Path, log: Path) -> subprocess.Popen:
+def start(config: Path, work_dir: Path) -> subprocess.Popen:
     """Start, or go on with, the run."""
+    hooks = len(Config.fromfile(config).custom_hooks)
+    phase = work_dir.with_suffix('.phase')
+    phase.unlink(missing_ok=True)
     return subprocess.Popen(
         [
             sys.executable, ROOT / 'tools/train.py', config,
-            '--work-dir', work_dir, '--resume',
+            '--work-dir', work_dir, '--resume', '--cfg-options',
+            f'custom_hooks.{hooks - 1}.path={phase}',
         ],
         cwd=ROOT,
         # The order of a sum, and with it the last bit, depends on threads.
         env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)},
-        stdout=log.open('a'),
+        stdout=work_dir.with_suffix('.log').open('w'),
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )  # fmt: skip
 
 
-def doing(text: str) -> str:
-    """What a log says that the run was doing last."""
-    words = {
-        'Epoch(train)': 'training',
-        'Epoch(val)': 'evaluation',
-        'Saving checkpoint': 'checkpoint',
-    }
-    places = {what: text.rfind(word) for word, what in words.items()}
-    last = max(places, key=lambda what: places[what])
-    return last if places[last] >= 0 else 'starting'
+def phase_of(work_dir: Path) -> tuple[str, int]:
+    """What the run does, or did when it was killed, and at which step."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        name, step = work_dir.with_suffix('.phase').read_text().split()
+        return name, int(step)
+    return 'starting', 0
+
+
+def drafts_of(work_dir: Path) -> list[Path]:
+    """Checkpoints that are being written, or never came to their end."""
+    return list(work_dir.glob('.epoch_*'))
+
+
+def finish(process: subprocess.Popen, work_dir: Path) -> None:
+    """Wait for a run's end, and stop if it is not a good one."""
+    if process.wait():
+        text = work_dir.with_suffix('.log').read_text()
+        raise SystemExit(f'the run failed:\n{text[-3000:]}')
 
 
 def kill_once(
-    config: Path, work_dir: Path, rng: random.Random, in_checkpoint: bool
-) -> str | None:
-    """Kill the run; returns what it was doing, None if it ended before."""
-    log = work_dir.with_suffix('.log')
-    begin = log.stat().st_size if log.exists() else 0
-    process = start(config, work_dir, log)
-    text = ''
-    wait: float | None = None
+    config: Path, work_dir: Path, rng: random.Random, aim: str
+) -> dict | None:
+    """Kill the run; returns when, None if it ended before."""
+    process = start(config, work_dir)
+    # Not the first chance: anywhere in the epochs that follow.
+    wait, skip = rng.uniform(0, 2.5), rng.randrange(3)
+    deadline, before = None, ''
     while process.poll() is None:
-        text = log.read_text()[begin:] if log.exists() else ''
-        drafts = list(work_dir.glob('.epoch_*'))
-        if in_checkpoint and drafts:
-            break
-        if not in_checkpoint and 'Epoch(train)' in text:
-            # Anywhere in the two epochs or so that follow.
-            wait = wait or time.time() + rng.uniform(0, 1.5)
-            if time.time() > wait:
+        phase, _ = phase_of(work_dir)
+        if phase == aim != before:
+            skip -= 1
+        before = phase
+        if phase != 'starting' and deadline is None:
+            deadline = time.time() + wait
+        if aim == 'any':
+            if deadline and time.time() > deadline:
                 break
-        time.sleep(0 if in_checkpoint else 0.01)
+            time.sleep(0.002)
+        elif phase == aim and skip < 0:
+            if aim == 'evaluation':
+                time.sleep(rng.uniform(0, 0.05))
+                break
+            if drafts_of(work_dir):
+                break
     if process.poll() is not None:
-        if process.returncode:
-            raise SystemExit(f'the run failed:\n{text[-3000:]}')
+        finish(process, work_dir)
         return None
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    return 'writing a checkpoint' if in_checkpoint else doing(text)
+    phase, step = phase_of(work_dir)
+    log = work_dir.with_suffix('.log').read_text()
+    resumed = re.findall(r'resumed epoch: (\d+)', log)
+    return dict(
+        aimed_at=aim,
+        during=phase,
+        step=step,
+        half_written_file_left=bool(drafts_of(work_dir)),
+        resumed_from_epoch=int(resumed[0]) if resumed else None,
+    )
 
 
-def weights(work_dir: Path, epochs: int) -> dict:
-    """The weights at the end of a run."""
+def state(work_dir: Path, epochs: int) -> dict[str, torch.Tensor]:
+    """Weights, and moments of the optimizer, at the end of a run."""
     path = work_dir / f'epoch_{epochs}.pth'
-    return torch.load(path, weights_only=False)['state_dict']
+    checkpoint = torch.load(path, weights_only=False)
+    moments = {
+        f'optimizer.{number}.{key}': value
+        for number, values in checkpoint['optimizer']['state'].items()
+        for key, value in values.items()
+    }
+    return {**checkpoint['state_dict'], **moments}
+
+
+def compare(killed: Path, straight: Path, epochs: int) -> int:
+    """Stop unless two runs ended the same; returns how much was compared."""
+    ours, theirs = state(killed, epochs), state(straight, epochs)
+    wrong = [k for k, v in theirs.items() if not torch.equal(v, ours[k])]
+    if wrong or ours.keys() != theirs.keys():
+        raise SystemExit(f'weights differ: {wrong[:5]} ... ({len(wrong)})')
+    return len(theirs)
 
 
 def main() -> None:
     """Measure."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--kills', type=int, default=20)
-    parser.add_argument('--epochs', type=int, default=30)
-    parser.add_argument('--seed', type=int, default=0)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--kills', type=int, default=24)
+    parser.add_argument('--epochs', type=int, default=40)
+    parser.add_argument('--seed', type=int, default=0, help='of the moments')
     parser.add_argument('--json', help='file for the results')
     args = parser.parse_args()
     rng = random.Random(args.seed)
-    rows = []
+    rows: list[dict] = []
+    ends = 0
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         config = root / 'run.py'
         write_config(config, args.epochs)
         straight, killed = root / 'straight', root / 'killed'
-        process = start(config, straight, root / 'straight.log')
-        if process.wait():
-            raise SystemExit((root / 'straight.log').read_text()[-3000:])
+        for place in (straight, killed):
+            place.mkdir()
+        finish(start(config, straight), straight)
         while len(rows) < args.kills:
-            what = kill_once(config, killed, rng, len(rows) % 3 == 2)
-            if what is None:
-                # It came to its end: another run takes the rest.
-                compare(killed, straight, args.epochs)
-                for file in killed.glob('*'):
-                    if file.is_file():
-                        file.unlink()
+            row = kill_once(config, killed, rng, AIMS[len(rows) % 3])
+            if row is not None:
+                rows.append(dict(kill=len(rows) + 1, **row))
+                print(rows[-1], flush=True)
                 continue
-            left = sorted(
-                int(re.findall(r'\d+', path.name)[0])
-                for path in killed.glob('epoch_*.pth')
-            )
-            rows.append(dict(kill=len(rows) + 1, during=what, epochs=left))
-            print(rows[-1], flush=True)
-        if start(config, killed, root / 'killed.log').wait():
-            raise SystemExit((root / 'killed.log').read_text()[-3000:])
-        compare(killed, straight, args.epochs)
-    table = PrettyTable(['killed', 'times'])
-    for what in sorted({row['during'] for row in rows}):
-        table.add_row([what, sum(row['during'] == what for row in rows)])
+            # It came to its end: another run takes the rest.
+            compare(killed, straight, args.epochs)
+            ends += 1
+            for file in killed.glob('*.pth'):
+                file.unlink()
+            (killed / 'last_checkpoint').unlink()
+        finish(start(config, killed), killed)
+        compared = compare(killed, straight, args.epochs)
+        ends += 1
+    table = PrettyTable(['killed in', 'times', 'half-written file left'])
+    table.align = 'l'
+    counts = {}
+    for phase in sorted({row['during'] for row in rows}):
+        own = [row for row in rows if row['during'] == phase]
+        left = sum(row['half_written_file_left'] for row in own)
+        counts[phase] = dict(kills=len(own), half_written_file_left=left)
+        table.add_row([phase, len(own), left])
     print(table)
-    print(f'{args.kills} kills; the weights at the end are those of the run '
-          'that was left alone, bit for bit')  # fmt: skip
+    print(
+        f'{len(rows)} kills; {ends} end(s) compared: {compared} tensors '
+        '(weights, buffers, moments of the optimizer) are those of the run '
+        'that was left alone, bit for bit'
+    )
     if args.json:
-        write_json(args.json, dict(kills=rows, seed=args.seed, equal=True))
-
-
-def compare(killed: Path, straight: Path, epochs: int) -> None:
-    """Stop unless two runs ended with the same weights."""
-    ours, theirs = weights(killed, epochs), weights(straight, epochs)
-    wrong = [k for k, v in theirs.items() if not torch.equal(v, ours[k])]
-    if wrong or ours.keys() != theirs.keys():
-        raise SystemExit(f'weights differ: {wrong[:5]} ... ({len(wrong)})')
+        summary = dict(by_phase=counts, ends=ends, tensors=compared)
+        settings = dict(seed=args.seed, epochs=args.epochs, threads=1)
+        write_json(
+            args.json,
+            dict(**settings, **summary, equal=True, kills=rows,
+                 torch=torch.__version__),
+        )  # fmt: skip
 
 
 if __name__ == '__main__':

@@ -5,6 +5,7 @@ types (``CrossEntropyLoss``, ``PhotoMetricDistortion``) resolve in our configs;
 mmpretrain's take their prefix (``mmpretrain.ResNet``).
 """
 
+import mmengine.registry
 import mmseg.registry
 from mmengine.registry import Registry
 
@@ -31,6 +32,14 @@ METRICS = _child(mmseg.registry.METRICS, 'evaluation')
 HOOKS = _child(mmseg.registry.HOOKS, 'engine')
 VISUALIZERS = _child(mmseg.registry.VISUALIZERS, 'visualization')
 INFERENCERS = _child(mmseg.registry.INFERENCERS, 'apis')
+OPTIM_WRAPPERS = _child(mmseg.registry.OPTIM_WRAPPERS, 'engine.optimizers')
+# mmseg has none of these.
+STRATEGIES = Registry(
+    'strategy',
+    parent=mmengine.registry.STRATEGIES,
+    scope='mmprotomtl',
+    locations=['mmprotomtl.engine.sharded'],
+)
 
 # We add nothing to these, but mmengine warns where a scope has none.
 for _parent, _folders in (
@@ -40,7 +49,6 @@ for _parent, _folders in (
     (mmseg.registry.MODEL_WRAPPERS, ()),
     (mmseg.registry.WEIGHT_INITIALIZERS, ()),
     (mmseg.registry.OPTIMIZERS, ('engine.optimizers',)),
-    (mmseg.registry.OPTIM_WRAPPERS, ('engine.optimizers',)),
     (mmseg.registry.OPTIM_WRAPPER_CONSTRUCTORS, ('engine.optimizers',)),
     (mmseg.registry.PARAM_SCHEDULERS, ('engine.schedulers',)),
     (mmseg.registry.EVALUATOR, ()),

@@ -8,10 +8,11 @@ import os
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmprotomtl.engine import latest_checkpoint
-from mmprotomtl.utils.launch import prepare_cpu_launch
+from mmprotomtl.engine import explain_full_disk, latest_checkpoint
+from mmprotomtl.utils.launch import prepare_cpu_launch, use_mixed_precision
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,7 +31,11 @@ def parse_args() -> argparse.Namespace:
         help='go on from a checkpoint; auto: the last one of the work dir',
     )
     parser.add_argument(
-        '--amp', action='store_true', help='automatic mixed precision'
+        '--amp',
+        nargs='?',
+        const='auto',
+        choices=['auto', 'float16', 'bfloat16'],
+        help='mixed precision; auto: float16 on a GPU, else bfloat16',
     )
     parser.add_argument('--seed', type=int, help='seed of the run')
     parser.add_argument(
@@ -66,18 +71,19 @@ def main() -> None:
         cfg.work_dir = str(Path('work_dirs', Path(args.config).stem))
     if args.seed is not None:
         cfg.randomness = dict(cfg.get('randomness', {}), seed=args.seed)
-    if args.amp:
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
-    if args.resume is not None:
-        cfg.resume = True
-        cfg.load_from = (
-            latest_checkpoint(cfg.work_dir)
-            if args.resume == 'auto'
-            else args.resume
-        )
+    if args.amp is not None:
+        use_mixed_precision(cfg, args.amp)
+    if args.resume not in (None, 'auto'):
+        cfg.resume, cfg.load_from = True, args.resume
+    elif args.resume or (cfg.get('resume') and not cfg.get('load_from')):
+        cfg.load_from = latest_checkpoint(cfg.work_dir)
+        # Else mmengine looks for one itself, and takes a half-written one.
+        cfg.resume = cfg.load_from is not None
     prepare_cpu_launch(args.launcher, cfg)
-    Runner.from_cfg(cfg).train()
+    # 'FlexibleRunner', for models that are spread over several GPUs.
+    build = RUNNERS.build if cfg.get('runner_type') else Runner.from_cfg
+    with explain_full_disk(cfg.work_dir):
+        build(cfg).train()
 
 
 if __name__ == '__main__':

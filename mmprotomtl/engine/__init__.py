@@ -1,7 +1,13 @@
 """What runs beside the model: hooks and samplers."""
 
-from .checkpoints import AtomicCheckpointHook, latest_checkpoint
+from .checkpoints import (
+    AtomicCheckpointHook,
+    explain_full_disk,
+    latest_checkpoint,
+)
+from .compile_hook import CompileHook
 from .non_finite_loss_hook import NonFiniteLossHook
+from .optimizers import BFloat16OptimWrapper
 from .output_hooks import (
     MetricsFileHook,
     MultiTaskVisualizationHook,
@@ -15,7 +21,9 @@ from .task_check_hook import TaskCheckHook
 
 __all__ = [
     'AtomicCheckpointHook',
+    'BFloat16OptimWrapper',
     'CheckpointSelectionHook',
+    'CompileHook',
     'IterSeedHook',
     'MetricsFileHook',
     'MultiTaskVisualizationHook',
@@ -24,5 +32,6 @@ __all__ = [
     'SavePredictionsHook',
     'SeededSampler',
     'TaskCheckHook',
+    'explain_full_disk',
     'latest_checkpoint',
 ]

@@ -1,9 +1,16 @@
 """Checkpoints that are either whole or not there."""
 
+import errno
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
 
 from mmprotomtl.registry import HOOKS
 from mmprotomtl.utils.files import write_bytes
@@ -20,27 +27,97 @@ class AtomicBackend(LocalBackend):
 register_backend('atomic', AtomicBackend, force=True)
 
 
+class _RemoveLater:
+    """A file backend that only notes what is to be removed."""
+
+    def __init__(self, backend: Any) -> None:
+        self.backend = backend
+        self.files: list[str] = []
+        self.folders: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.backend, name)
+
+    def remove(self, path: str) -> None:
+        self.files.append(path)
+
+    def rmtree(self, path: str) -> None:
+        self.folders.append(path)
+
+
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
     """mmengine's ``CheckpointHook``, which a kill or a full disk in the midst
     of writing leaves with the last good checkpoint.
+
+    A checkpoint is written beside its place and then moved there, and those
+    that ``max_keep_ckpts`` and ``save_best`` no longer keep are removed after
+    that, so for a moment the disk holds one more. What a killed run left half
+    written is removed when the next one starts.
 
     Args:
         backend_args: Where to write; None: local files, at once.
         **kwargs: See :class:`mmengine.hooks.CheckpointHook`.
     """
 
+    file_backend: Any
+
     def __init__(self, backend_args: dict | None = None, **kwargs) -> None:
         if backend_args is None:
             backend_args = dict(backend='atomic')
         super().__init__(backend_args=backend_args, **kwargs)
+
+    def before_train(self, runner: Runner) -> None:
+        """Prepare, and remove what was left half written."""
+        super().before_train(runner)
+        if not is_main_process() or not Path(self.out_dir).is_dir():
+            return
+        for kind in ('epoch', 'iter', 'best'):
+            for draft in Path(self.out_dir).glob(f'.{kind}_*.pth.*'):
+                draft.unlink(missing_ok=True)
+                runner.logger.info(f'removed {draft}, left by a killed run')
+
+    def _save_checkpoint_with_step(
+        self, runner: Runner, step: int, meta: dict
+    ) -> None:
+        with self._removing_later():
+            super()._save_checkpoint_with_step(runner, step, meta)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        with self._removing_later():
+            super()._save_best_checkpoint(runner, metrics)
+
+    @contextmanager
+    def _removing_later(self) -> Iterator[None]:
+        """Let go of old checkpoints only when the new one is there."""
+        backend = self.file_backend
+        self.file_backend = later = _RemoveLater(backend)
+        try:
+            yield
+        finally:
+            self.file_backend = backend
+        # A resumed run may write a file again that it was to replace.
+        new = {self.last_ckpt, getattr(self, 'best_ckpt_path', None)}
+        new |= set(getattr(self, 'best_ckpt_path_dict', {}).values())
+        for path in later.files:
+            if path not in new:
+                backend.remove(path)
+        for path in later.folders:
+            if path not in new:
+                backend.rmtree(path)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file has the end that ``torch.save`` writes last."""
+    return path.is_file() and zipfile.is_zipfile(path)
 
 
 def latest_checkpoint(work_dir: str | Path) -> str | None:
     """The checkpoint to go on from.
 
     It is what ``last_checkpoint`` names; where a killed run left that file
-    empty, or what it names has gone, it is the newest one of the folder.
+    empty, or what it names has gone or is not whole, it is the newest one of
+    the folder that is.
 
     Returns:
         The file, or None if there is none yet.
@@ -48,8 +125,38 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
     work_dir = Path(work_dir)
     note = work_dir / 'last_checkpoint'
     named = note.read_text().strip() if note.is_file() else ''
-    if named and Path(named).is_file():
+    # Strategies that shard the model write folders, and the note last.
+    if named and (is_whole(Path(named)) or Path(named).is_dir()):
         return named
     found = [*work_dir.glob('epoch_*.pth'), *work_dir.glob('iter_*.pth')]
-    newest = max(found, key=lambda path: path.stat().st_mtime, default=None)
+    newest = max(
+        filter(is_whole, found),
+        key=lambda path: path.stat().st_mtime,
+        default=None,
+    )
     return None if newest is None else str(newest)
+
+
+@contextmanager
+def explain_full_disk(work_dir: str) -> Iterator[None]:
+    """Say which checkpoint is left when a run ends for want of room.
+
+    Args:
+        work_dir: Of the run.
+
+    Raises:
+        SystemExit: Instead of an ``OSError`` of a full disk or quota.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        last = latest_checkpoint(work_dir)
+        left = 'There is no checkpoint yet'
+        if last is not None:
+            left = f'The last good checkpoint is {last}'
+        raise SystemExit(
+            f'{error.filename or work_dir}: {error.strerror}. {left}; make '
+            'room and go on with --resume'
+        ) from error

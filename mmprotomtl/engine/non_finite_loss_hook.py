@@ -28,8 +28,9 @@ class NonFiniteLossHook(Hook):
 
     Args:
         action: ``stop`` the run, or ``skip`` the step: no gradient, no
-            update. What moves in the forward pass (running statistics, moving
-            averages) has moved.
+            update; gradients accumulated so far are dropped too. What moves
+            in the forward pass (running statistics, moving averages) has
+            moved.
         patience: Steps skipped in a row before the run stops after all.
 
     Raises:
@@ -69,7 +70,11 @@ class NonFiniteLossHook(Hook):
             runner.logger.warning(
                 f'step {runner.iter + 1} skipped: {text} (or on another rank)'
             )
+            # With accumulated gradients those of the steps before go too: they
+            # are not yet shared among the ranks. The count goes on, so that
+            # the next update comes when it would have.
             runner.optim_wrapper.zero_grad()
+            runner.optim_wrapper._inner_count += 1
 
         runner.optim_wrapper.update_params = update_or_skip
 

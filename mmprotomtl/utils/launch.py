@@ -1,4 +1,4 @@
-"""Several processes on machines without a GPU."""
+"""What a command line asks of a run, on machines with a GPU and without."""
 
 import os
 import subprocess
@@ -7,10 +7,48 @@ import torch
 from mmengine.config import Config
 from torch import distributed as dist
 
+from mmprotomtl.utils.errors import choose
+
 #: What torch.distributed wants to know -> how Slurm says it.
 _SLURM = dict(
     RANK='SLURM_PROCID', WORLD_SIZE='SLURM_NTASKS', LOCAL_RANK='SLURM_LOCALID'
 )
+
+
+def use_mixed_precision(cfg: Config, dtype: str) -> None:
+    """Switch a run's config to mixed precision.
+
+    Args:
+        cfg: The config.
+        dtype: ``bfloat16``, ``float16``, or ``auto``: ``float16``, as in
+            mmseg, where there is a GPU, else ``bfloat16``.
+
+    Raises:
+        ValueError: There is no GPU for ``float16``, or the optimizer has a
+            wrapper that is not mmengine's.
+    """
+    gpu = torch.cuda.is_available()
+    if dtype == 'auto':
+        dtype = 'float16' if gpu else 'bfloat16'
+    if dtype == 'float16' and not gpu:
+        raise ValueError(
+            '--amp float16 needs a GPU, for its losses have to be scaled: '
+            'take --amp bfloat16'
+        )
+    wrapper = cfg.optim_wrapper
+    choose(
+        'optim_wrapper.type with --amp',
+        wrapper.get('type', 'OptimWrapper'),
+        ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'),
+    )
+    if dtype == 'float16':
+        wrapper.update(type='AmpOptimWrapper', dtype=dtype)
+        wrapper.setdefault('loss_scale', 'dynamic')
+    else:
+        # What only the wrapper of float16 knows.
+        for key in ('loss_scale', 'dtype'):
+            wrapper.pop(key, None)
+        wrapper.type = 'BFloat16OptimWrapper'
 
 
 def prepare_cpu_launch(launcher: str, cfg: Config) -> None:
@@ -26,9 +64,16 @@ def prepare_cpu_launch(launcher: str, cfg: Config) -> None:
 
     Raises:
         RuntimeError: The launcher did not start this process.
+        ValueError: The config asks for ``sync_bn``.
     """
     if launcher not in ('pytorch', 'slurm') or torch.cuda.is_available():
         return
+    if cfg.get('sync_bn') is not None:
+        raise ValueError(
+            f'sync_bn={cfg.sync_bn!r} needs GPUs: SyncBatchNorm runs on none '
+            'else. Leave it out, or take a norm_cfg that needs no batch, '
+            "dict(type='GN', num_groups=32)"
+        )
     cfg.setdefault(
         'model_wrapper_cfg',
         dict(

@@ -2,10 +2,14 @@ import os
 
 import pytest
 import torch
-from mmengine.runner import save_checkpoint
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner, save_checkpoint
 
 from mmprotomtl.engine import latest_checkpoint
 from mmprotomtl.registry import HOOKS
+from mmprotomtl.testing import tiny_run
+from tests.conftest import ROOT
 
 ATOMIC = dict(backend='atomic')
 
@@ -21,9 +25,6 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     path = str(tmp_path / 'epoch_1.pth')
     save_checkpoint(dict(a=1), path, backend_args=ATOMIC)
     replace = os.replace
-
-    def full(*_):
-        raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr(os, 'fsync', full)
     with pytest.raises(
@@ -47,12 +48,77 @@ def test_latest(tmp_path):
     assert latest_checkpoint(tmp_path / 'nowhere') is None
     assert latest_checkpoint(tmp_path) is None
     for i, name in enumerate(('epoch_2.pth', 'epoch_3.pth', '.epoch_4.pth.7')):
-        (tmp_path / name).write_text('')
+        torch.save(dict(a=torch.zeros(1000)), tmp_path / name)
         os.utime(tmp_path / name, (i, i))
+    second, third = tmp_path / 'epoch_2.pth', tmp_path / 'epoch_3.pth'
     note = tmp_path / 'last_checkpoint'
-    note.write_text(str(tmp_path / 'epoch_2.pth'))
-    assert latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_2.pth')
+    note.write_text(str(second))
+    assert latest_checkpoint(tmp_path) == str(second)
     # Killed while it wrote the note; or the note names what has gone.
     for text in ('', str(tmp_path / 'epoch_9.pth')):
         note.write_text(text)
-        assert latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_3.pth')
+        assert latest_checkpoint(tmp_path) == str(third)
+    # Half written, by a copy for instance: never, whatever the note says.
+    third.write_bytes(third.read_bytes()[:-20])
+    note.write_text(str(third))
+    assert latest_checkpoint(tmp_path) == str(second)
+    second.write_bytes(second.read_bytes()[:100])
+    assert latest_checkpoint(tmp_path) is None
+
+
+def trainer(work_dir, **checkpoint):
+    """A run of three epochs of a single tiny network."""
+    cfg = Config.fromfile(ROOT / 'configs/_base_/default_runtime.py')
+    cfg.merge_from_dict(tiny_run(dict(semseg=dict(num_classes=7), depth={})))
+    cfg.train_dataloader.dataset.num_scenes = 4
+    cfg.train_dataloader.dataset.pop('partial_labels')
+    cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
+    cfg.default_hooks.checkpoint.update(checkpoint)
+    cfg.val_dataloader = cfg.test_dataloader
+    cfg.val_dataloader.dataset.split = 'val'
+    cfg.val_evaluator = cfg.test_evaluator
+    cfg.val_cfg = dict()
+    cfg.train_cfg.val_interval = 1
+    cfg.work_dir = str(work_dir)
+    cfg.experiment_name = str(work_dir)
+    return Runner.from_cfg(cfg)
+
+
+class Failing(Hook):
+    """The disk is full from some checkpoint on."""
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, monkeypatch, number):
+        self.monkeypatch, self.left = monkeypatch, number
+
+    def before_save_checkpoint(self, runner, checkpoint):
+        self.left -= 1
+        if self.left < 0:
+            self.monkeypatch.setattr(os, 'fsync', full)
+
+
+def full(*_):
+    raise OSError(28, 'No space left on device')
+
+
+def test_the_old_one_goes_after_the_new_one_is_there(tmp_path, monkeypatch):
+    """mmengine removes it before: with one to keep, a full disk keeps none."""
+    run = trainer(tmp_path, max_keep_ckpts=1, save_best='semseg/mIoU')
+    (tmp_path / '.epoch_7.pth.123').write_text('half')
+    run.register_hook(Failing(monkeypatch, 2), priority='VERY_LOW')
+    with pytest.raises(OSError, match='No space left on device; '):
+        run.train()
+    # epoch_1, best_1, and then not epoch_1 with the score of the best.
+    names = sorted(path.name for path in tmp_path.glob('*.pth'))
+    assert names == ['best_semseg_mIoU_epoch_1.pth', 'epoch_1.pth']
+    assert not list(tmp_path.glob('.epoch*'))
+    assert latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_1.pth')
+
+
+def test_one_is_kept(tmp_path):
+    trainer(tmp_path, max_keep_ckpts=1, save_best='semseg/mIoU').train()
+    names = sorted(path.name for path in tmp_path.glob('*.pth'))
+    best, last = names
+    assert last == 'epoch_3.pth'
+    assert best.startswith('best_semseg_mIoU_epoch_')

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from mmengine.model import convert_sync_batchnorm
 from torch import distributed as dist
 from torch import multiprocessing as mp
+from torch.distributed.nn.functional import all_reduce as differentiable_sum
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
@@ -21,15 +23,21 @@ RULES = {
     'gradient': dict(),
     'ema': dict(update='ema'),
     'cosine': dict(distance='cosine'),
-    'replacing': dict(kmeans_steps=2, replace_below=0.5),
-    'replacing ema': dict(update='ema', kmeans_steps=2, replace_below=0.5),
+    'kmeans': dict(kmeans_steps=2),
+    # Counts fall by 1 % a step where nothing chooses a code.
+    'replacing': dict(replace_below=0.95),
+    'all': dict(
+        update='ema', kmeans_steps=2, replace_below=0.95, distance='cosine'
+    ),
 }
+#: Label patterns for the step with SyncBN.
+SYNCED = ('one-label', 'a rank without labels')
 
 
 class Trainer(torch.nn.Module):
     """What DDP wraps: the sum of the losses of a batch."""
 
-    def __init__(self, rule, reduction):
+    def __init__(self, rule, reduction, norm='frozen'):
         super().__init__()
         torch.manual_seed(0)
         self.model = tiny_model(
@@ -41,16 +49,32 @@ class Trainer(torch.nn.Module):
             head=dict(reduction=reduction),
         )
         self.model.train()
-        # Statistics of a batch are a rank's own where there is no SyncBN,
-        # which torch has on GPUs only.
+        if norm == 'sync':
+            self.model = convert_sync_batchnorm(self.model, 'torch')
+        # Statistics of a batch are a rank's own where there is no SyncBN.
         for module in self.model.modules():
-            if isinstance(module, _BatchNorm):
+            if norm == 'frozen' and isinstance(module, _BatchNorm):
                 module.eval()
 
     def forward(self, batch):
         batch = self.model.data_preprocessor(batch, True)
         losses = self.model.loss(**batch)
         return losses
+
+
+def synced_norm(self, x):
+    """What SyncBatchNorm computes, which torch does on GPUs only."""
+    sides = [0, *range(2, x.ndim)]
+    shape = [1, -1] + [1] * (x.ndim - 2)
+    count = x.numel() / x.shape[1] * dist.get_world_size()
+    mean = differentiable_sum(x.sum(sides)) / count
+    x = x - mean.view(shape)
+    var = differentiable_sum(x.square().sum(sides)) / count
+    self.running_mean.lerp_(mean.detach(), self.momentum)
+    unbiased = var.detach() * count / (count - 1)
+    self.running_var.lerp_(unbiased, self.momentum)
+    x = x * (var + self.eps).rsqrt().view(shape)
+    return x * self.weight.view(shape) + self.bias.view(shape)
 
 
 def batch_of(pattern, rank=None):
@@ -65,9 +89,9 @@ def gradients(model):
             if p.grad is not None}  # fmt: skip
 
 
-def one_step(rule, reduction, pattern, rank=None):
+def one_step(rule, reduction, pattern, rank=None, norm='frozen'):
     """Losses and gradients of a step, and the codebook after it."""
-    trainer = Trainer(RULES[rule], reduction)
+    trainer = Trainer(RULES[rule], reduction, norm)
     wrapped = trainer if rank is None else DistributedDataParallel(
         trainer, broadcast_buffers=False
     )  # fmt: skip
@@ -77,7 +101,10 @@ def one_step(rule, reduction, pattern, rank=None):
     for loss in losses.values() if rank is not None else ():
         dist.all_reduce(loss)
         loss /= dist.get_world_size()
-    codes = trainer.model.neck.quantizer.codes.detach().clone()
+    neck = trainer.model.neck
+    codes = neck.quantizer.codes.detach().clone()
+    if norm != 'frozen':
+        codes = neck.fusion.smooth.bn.running_var.clone()
     return losses, gradients(trainer), codes
 
 
@@ -86,12 +113,21 @@ def many_steps(rule, rank):
     trainer = Trainer(RULES[rule], 'batch')
     wrapped = DistributedDataParallel(trainer, broadcast_buffers=False)
     optimizer = torch.optim.AdamW(trainer.parameters(), lr=1e-3)
+    quantizer, replaced = trainer.model.neck.quantizer, torch.zeros(())
+    replace = quantizer._replace_dead
+
+    def count_and_replace(*args):
+        replaced.add_((quantizer.code_count < quantizer.replace_below).sum())
+        replace(*args)
+
+    quantizer._replace_dead = count_and_replace
     for step in range(20):
         batch = batch_of(list(PATTERNS)[step % 2], rank)
         optimizer.zero_grad()
         sum(wrapped(batch).values()).backward()
         optimizer.step()
-    return {k: v.clone() for k, v in trainer.model.state_dict().items()}
+    state = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+    return dict(state, replaced=replaced)
 
 
 def worker(rank, jobs, folder):
@@ -99,12 +135,15 @@ def worker(rank, jobs, folder):
     dist.init_process_group(
         'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
     )
-    results = {
-        job: many_steps(job[1], rank)
-        if job[0] == 'many'
-        else one_step(*job[1:], rank)
-        for job in jobs
-    }
+    torch.nn.SyncBatchNorm.forward = synced_norm
+    check = '_passing_sync_batchnorm_handle'  # that there is a GPU
+    setattr(DistributedDataParallel, check, lambda *_: None)
+    does = dict(
+        one=one_step,
+        many=many_steps,
+        sync=lambda *step: one_step(*step, norm='sync'),
+    )
+    results = {job: does[job[0]](*job[1:], rank) for job in jobs}
     torch.save(results, f'{folder}/{rank}.pth')
     dist.destroy_process_group()
 
@@ -126,6 +165,7 @@ def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp('gloo')
     jobs = [('one', *step) for step in STEPS]
     jobs += [('many', rule) for rule in RULES]
+    jobs += [('sync', 'gradient', 'batch', pattern) for pattern in SYNCED]
     mp.start_processes(worker, (jobs, str(folder)), 2, start_method='spawn')
     return [torch.load(folder / f'{rank}.pth') for rank in range(2)]
 
@@ -152,6 +192,24 @@ def test_ranks_stay_equal(two, rule):
     start = Trainer(RULES[rule], 'batch').model.state_dict()
     for name in ('neck.quantizer.codes', 'neck.prototypes'):
         assert not torch.equal(first[name], start[name])
+    assert (first['replaced'] > 0) == ('replace_below' in RULES[rule])
     assert first.keys() == second.keys()
     for name, value in first.items():
         assert torch.equal(value, second[name]), name
+
+
+@pytest.mark.parametrize('pattern', SYNCED)
+def test_sync_bn(two, pattern):
+    """Every rank enters every SyncBN, whatever its labels, and what comes of
+    it is the batch norm of one process with all images.
+    """
+    step = ('gradient', 'batch', pattern)
+    losses, grads, variance = one_step(*step, norm='batch')
+    for rank in range(2):
+        their_losses, their_grads, theirs = two[rank][('sync', *step)]
+        torch.testing.assert_close(their_losses, losses, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(theirs, variance, rtol=1e-4, atol=1e-6)
+        assert set(their_grads) >= set(grads)
+        for name, grad in grads.items():
+            error = (their_grads[name] - grad).norm()
+            assert error <= 1e-3 * grad.norm() + 1e-5, name

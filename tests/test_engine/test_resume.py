@@ -1,5 +1,6 @@
 """A run that was killed ends with the weights of one that was not."""
 
+import contextlib
 import json
 import os
 import signal
@@ -78,6 +79,47 @@ def test_kill_and_resume(undisturbed, tiny_config, tool, tmp_path):
     assert sorted(expected) == list(range(1, 19))
     for step in range(13, 19):
         assert got[step] == expected[step], step
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 8 MB."""
+    disk = tmp_path / 'disk'
+    disk.mkdir()
+    options = ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', str(disk)]
+    done = subprocess.run(['mount', *options], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f'only root makes a small disk: {done.stderr.strip()}')
+    yield disk
+    subprocess.run(['umount', '-l', str(disk)], check=True)
+
+
+def test_a_full_disk(undisturbed, tiny_config, tool, small_disk):
+    """Two checkpoints of 3.1 MB fit, the third does not; then there is no
+    room for a log either.
+    """
+    work_dir = small_disk / 'run'
+    command = ('tools/train.py', tiny_config, '--work-dir', work_dir)
+    done = tool(*command, check=False)
+    assert done.returncode == 1
+    *_, last = done.stdout.strip().splitlines()
+    assert last.startswith(
+        f'{work_dir}/epoch_3.pth: No space left on device; 3.1 MB were to be '
+        'written'
+    )
+    good = work_dir / 'epoch_2.pth'
+    assert f'good checkpoint is {good}; make room and go on with' in last
+    assert not list(work_dir.glob('.epoch*'))
+    same(weights(work_dir, 2), weights(undisturbed, 2))
+    filler = (small_disk / 'filler').open('wb', buffering=0)
+    with filler, contextlib.suppress(OSError):
+        while True:
+            filler.write(bytes(2**12))
+    done = tool(*command, '--resume', check=False)
+    assert done.returncode == 1
+    *_, last = done.stdout.strip().splitlines()
+    assert last.startswith(f'{work_dir}: No space left on device. The last')
+    same(weights(work_dir, 2), weights(undisturbed, 2))
 
 
 def test_workers_do_not_change_the_data(

@@ -1,8 +1,12 @@
 """Each backbone of ``configs/_base_/backbones`` trains and predicts."""
 
+import logging
+
 import pytest
 import torch
+import torchvision
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 
 from mmprotomtl.registry import MODELS
 from mmprotomtl.testing import scene_batch, tiny_cfg
@@ -83,3 +87,77 @@ def test_steps_and_a_prediction(path, tmp_path):
     other.init_weights()
     for name, value in other.backbone.state_dict().items():
         assert torch.equal(value, weights[name]), name
+
+
+@pytest.fixture
+def log(caplog):
+    """What mmengine's loggers say."""
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    with caplog.at_level(logging.INFO):
+        yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+def resnet18(checkpoint, **init_cfg):
+    """The network of ``resnet18.py`` with weights of a file, initialised."""
+    backbone = Config.fromfile(ROOT / 'configs/_base_/backbones/resnet18.py')
+    # As --cfg-options sets it.
+    backbone.merge_from_dict(
+        {
+            'backbone.init_cfg.type': 'Pretrained',
+            'backbone.init_cfg.checkpoint': str(checkpoint),
+            **{f'backbone.init_cfg.{k}': v for k, v in init_cfg.items()},
+        }
+    )
+    model = MODELS.build(tiny_cfg(TASKS, backbone=backbone.backbone))
+    model.init_weights()
+    return model.backbone.state_dict()
+
+
+def test_weights_of_torchvision(tmp_path, log):
+    file = tmp_path / 'resnet18.pth'
+    weights = torchvision.models.resnet18().state_dict()
+    torch.save(weights, file)
+    found = resnet18(file)
+    assert set(weights) - set(found) == {'fc.weight', 'fc.bias'}
+    for name, value in found.items():
+        assert torch.equal(value, weights[name]), name
+    assert f'120 of 120 tensors are those of {file}' in log.text
+
+
+def test_weights_of_mmpretrain(tmp_path, log):
+    """What is missing or of another shape is named; where nothing fits, the
+    run stops.
+    """
+    file = tmp_path / 'resnet18.pth'
+    weights = torchvision.models.resnet18().state_dict()
+    state = {f'backbone.{k}': v for k, v in weights.items()}
+    state['head.fc.weight'] = state.pop('backbone.fc.weight')
+    del state['backbone.layer4.1.bn2.bias']
+    state['backbone.conv1.weight'] = torch.zeros(64, 1, 7, 7)
+    torch.save(dict(state_dict=state), file)
+    found = resnet18(file, prefix='backbone.')
+    assert torch.equal(found['layer1.0.conv1.weight'],
+                       weights['layer1.0.conv1.weight'])  # fmt: skip
+    assert (
+        f'model.backbone: 118 of 120 tensors are those of {file}; not in it: '
+        'layer4.1.bn2.bias; of another shape: conv1.weight (64, 1, 7, 7) for '
+        '(64, 3, 7, 7)' in log.text
+    )
+    told = r"fits under prefix=''. The file has .*: set prefix='backbone\.'"
+    with pytest.raises(ValueError, match=told):
+        resnet18(file)
+    torch.save(weights, file)
+    with pytest.raises(ValueError, match='wants conv1.*: leave prefix out'):
+        resnet18(file, prefix='backbone.')
+
+
+def test_what_is_no_feature_map_is_named():
+    with pytest.raises(ValueError, match=r'model\.neck\.in_strides=\[4\] is'):
+        MODELS.build(tiny_cfg(TASKS, neck=dict(in_strides=[4])))
+    vit = Config.fromfile(ROOT / 'configs/_base_/backbones/vit_base.py')
+    backbone = dict(vit.backbone, out_type='cls_token',
+                    arch=SMALLER['vit_base']['arch'])  # fmt: skip
+    with pytest.raises(ValueError, match='set its out_indices, or out_type'):
+        MODELS.build(tiny_cfg(TASKS, backbone=backbone))

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from mmprotomtl.utils import launch
 from tests.conftest import ROOT
 
 STUB = """#!/usr/bin/env python3
@@ -101,47 +102,83 @@ def test_launcher_without_its_environment(tool, tiny_config, tmp_path):
     assert 'SLURM_PROCID, SLURM_NTASKS, SLURM_LOCALID is not' in done.stdout
 
 
-def test_two_tasks_of_slurm_and_dist_test(tiny_config, tmp_path):
-    """Trains as Slurm starts it, tests with ``dist_test.sh``."""
+TASKS = """#!{python}
+import os, subprocess, sys
+options = [a for a in sys.argv[1:] if a.startswith('--')]
+number = next(a.split('=')[1] for a in options if a.startswith('--ntasks='))
+command = sys.argv[sys.argv.index('python'):]
+env = dict(os.environ, SLURM_NTASKS=number, SLURM_NODELIST='127.0.0.1')
+tasks = [
+    subprocess.Popen(
+        [sys.executable, *command[1:]],
+        env=dict(env, SLURM_PROCID=str(i), SLURM_LOCALID=str(i)),
+    )
+    for i in range(int(number))
+]
+sys.exit(max(task.wait() for task in tasks))
+"""
+
+
+def test_two_tasks_of_slurm_and_two_nodes(tiny_config, tmp_path):
+    """Trains by ``slurm_train.sh``, with a stand-in for srun that starts the
+    tasks; tests by ``dist_test.sh``, as on two machines.
+    """
+    stub = tmp_path / 'srun'
+    stub.write_text(TASKS.format(python=sys.executable))
+    stub.chmod(0o755)
+    python = os.path.dirname(sys.executable)
     env = {
         **os.environ,
         'OMP_NUM_THREADS': '1',
-        'SLURM_NTASKS': '2',
-        'SLURM_NODELIST': '127.0.0.1',
-        'MASTER_PORT': free_port(),
+        'PATH': f'{tmp_path}:{python}:{os.environ["PATH"]}',
     }
-    tasks = [
+    done = subprocess.run(
+        [
+            ROOT / 'tools/slurm_train.sh', 'cpu', 'job', tiny_config,
+            '--work-dir', tmp_path / 'run', '--amp', 'bfloat16',
+            '--cfg-options', 'train_cfg.max_epochs=1',
+        ],
+        env={**env, 'GPUS': '2', 'MASTER_PORT': free_port()},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    # 24 scenes, 4 a batch, 2 processes: 3 steps an epoch.
+    assert 'Epoch(train) [1][3/3]' in done.stdout
+    assert "type='BFloat16OptimWrapper'" in done.stdout
+    env |= {'NNODES': '2', 'PORT': free_port()}
+    nodes = [
         subprocess.Popen(
             [
-                sys.executable, ROOT / 'tools/train.py', tiny_config,
-                '--launcher', 'slurm', '--work-dir', tmp_path / 'run',
-                '--cfg-options', 'train_cfg.max_epochs=1',
+                ROOT / 'tools/dist_test.sh', tiny_config,
+                tmp_path / 'run/epoch_1.pth', '1',
+                '--work-dir', tmp_path / 'test',
             ],
-            env={**env, 'SLURM_PROCID': str(i), 'SLURM_LOCALID': str(i)},
+            env={**env, 'NODE_RANK': str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        for i in range(2)
+        for rank in range(2)
     ]  # fmt: skip
-    logs = [task.communicate(timeout=300)[0] for task in tasks]
-    assert [task.returncode for task in tasks] == [0, 0], logs
-    # 24 scenes, 4 a batch, 2 processes: 3 steps an epoch.
-    assert 'Epoch(train) [1][3/3]' in logs[0]
-    done = subprocess.run(
-        [
-            ROOT / 'tools/dist_test.sh', tiny_config,
-            tmp_path / 'run/epoch_1.pth', '2', '--work-dir', tmp_path / 'test',
-        ],
-        env={
-            **os.environ,
-            'OMP_NUM_THREADS': '1',
-            'PATH': f'{os.path.dirname(sys.executable)}:{os.environ["PATH"]}',
-            'PORT': free_port(),
-        },
-        capture_output=True,
-        text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    logs = [node.communicate(timeout=300)[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], logs
     report = json.loads((tmp_path / 'test/metrics.json').read_text())
     assert report['test_data']['images'] == 6
+    # Two processes share out six images in batches of four.
+    assert 'Epoch(test) [1/1]' in logs[0]
+
+
+def test_the_host_of_rank_0(monkeypatch, tmp_path):
+    monkeypatch.setenv('SLURM_NODELIST', 'node7')
+    assert launch._first_node() == 'node7'
+    monkeypatch.setenv('SLURM_NODELIST', 'node[3-5],b1')
+    stub = tmp_path / 'scontrol'
+    stub.write_text(
+        '#!/bin/sh\n[ "$*" = "show hostnames node[3-5],b1" ] && '
+        'printf "node3\\nnode4\\nnode5\\nb1\\n"\n'
+    )
+    stub.chmod(0o755)
+    monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
+    assert launch._first_node() == 'node3'

@@ -1,6 +1,7 @@
 """Count parameters and floating-point operations of a model, part by part.
 
 python tools/analysis_tools/get_flops.py CONFIG [--shape H W] [--json FILE]
+    [--backbone configs/_base_/backbones/FILE.py]
 
 Counted are the products of convolutions and matrices in a forward pass of one
 image through all tasks, attention and codebook search included; a multiply
@@ -12,6 +13,7 @@ memory, so the operations of neck.memory are in the sum of the head.
 import argparse
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from mmengine.config import Config, DictAction
@@ -38,6 +40,11 @@ def parse_args() -> argparse.Namespace:
         metavar=('H', 'W'),
         help='size of the image',
     )
+    parser.add_argument(
+        '--backbone',
+        help="file with another backbone than the config's, of "
+        'configs/_base_/backbones',
+    )
     parser.add_argument('--json', help='file for the counts')
     parser.add_argument(
         '--cfg-options',
@@ -61,6 +68,32 @@ def parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, part
 
 
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Attention by products of matrices, which are counted on every device,
+    unlike torch's fused kernels.
+    """
+    flags = (
+        (torch.backends.cuda, 'flash_sdp_enabled', 'enable_flash_sdp'),
+        (torch.backends.cuda, 'mem_efficient_sdp_enabled',
+         'enable_mem_efficient_sdp'),
+        (torch.backends.cuda, 'cudnn_sdp_enabled', 'enable_cudnn_sdp'),
+        # Of nn.MultiheadAttention, in evaluation.
+        (getattr(torch.backends, 'mha', None), 'get_fastpath_enabled',
+         'set_fastpath_enabled'),
+    )  # fmt: skip
+    # Older versions of torch lack the last two, and have no such kernels.
+    flags = [flag for flag in flags if hasattr(flag[0], flag[1])]
+    before = [getattr(home, get)() for home, get, _ in flags]
+    for home, _, switch in flags:
+        getattr(home, switch)(False)
+    try:
+        yield
+    finally:
+        for (home, _, switch), value in zip(flags, before, strict=True):
+            getattr(home, switch)(value)
+
+
 def count(model: nn.Module, shape: tuple[int, int]) -> dict[str, dict]:
     """Parameters and operations of each part; ``total`` comes last.
 
@@ -69,11 +102,11 @@ def count(model: nn.Module, shape: tuple[int, int]) -> dict[str, dict]:
         shape: Height and width of the image.
     """
     model.eval()
-    # The fused kernel of attention is not counted on every device.
-    for module in model.modules():
-        if hasattr(module, 'fused'):
-            module.fused = False
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with (
+        _plain_attention(),
+        torch.no_grad(),
+        FlopCounterMode(display=False) as counter,
+    ):
         model(torch.zeros(1, 3, *shape), mode='tensor')
     root = type(model).__name__
     flops = {
@@ -102,6 +135,8 @@ def main() -> None:
     cfg = Config.fromfile(args.config)
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
+    if args.backbone is not None:
+        cfg.model.backbone = Config.fromfile(args.backbone).backbone
     MMLogger.get_current_instance().setLevel(logging.WARNING)
     rows = count(MODELS.build(cfg.model), tuple(args.shape))
     table = PrettyTable(['part', 'parameters (M)', 'GFLOPs'], align='r')

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from mmprotomtl.models.data_preprocessor import content_box
 from mmprotomtl.models.necks import TaskFeatures
+from mmprotomtl.models.pretrained import check_pretrained
 from mmprotomtl.registry import MODELS
 from mmprotomtl.structures import MultiTaskDataSample
 from mmprotomtl.tasks import build_tasks
@@ -36,6 +37,10 @@ class MultiTaskSegmentor(BaseSegmentor):
             size, or at the ``network``'s, labels then being resized.
             ``tta=dict(scales=(.75, 1, 1.25), flip=True)``: logits averaged
             over zoomed and mirrored views.
+        channels_last: Whether images, features and kernels lie in memory with
+            the channels together, which convolutions on GPUs like better. The
+            same weights give the same results; of a seed come other weights,
+            for they are drawn in the order of the memory.
         init_cfg: See mmengine.
     """
 
@@ -48,6 +53,7 @@ class MultiTaskSegmentor(BaseSegmentor):
         data_preprocessor: dict | None = None,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
+        channels_last: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         built = build_tasks(tasks)
@@ -77,9 +83,20 @@ class MultiTaskSegmentor(BaseSegmentor):
                 memory_channels=self.neck.memory_channels,
             ),
         )
+        self.memory_format = torch.contiguous_format
+        if channels_last:
+            self.memory_format = torch.channels_last
+            # Before anything asks for their layout, as DDP's buckets do.
+            self.to(memory_format=torch.channels_last)
+
+    def init_weights(self) -> None:
+        """Initialise; pretrained weights of the backbone have to fit."""
+        check_pretrained(self.backbone, 'model.backbone')
+        super().init_weights()
 
     def extract_feat(self, inputs: Tensor) -> TaskFeatures:
         """Features of each task from images ``N x 3 x H x W``."""
+        inputs = inputs.contiguous(memory_format=self.memory_format)
         return self.neck(_maps(self.backbone(inputs)))
 
     def encode_decode(

@@ -1,0 +1,85 @@
+"""Do pretrained weights fit?"""
+
+from collections.abc import Iterable, Mapping
+
+from mmengine.logging import print_log
+from mmengine.runner.checkpoint import _load_checkpoint
+from torch import Tensor, nn
+
+
+def check_pretrained(module: nn.Module, key: str) -> None:
+    """Compare a module with the checkpoint that its ``init_cfg`` names.
+
+    mmengine loads what fits by name and shape and starts the rest at random,
+    with a warning at most; so a run whose ``prefix`` is wrong trains from
+    scratch. This logs what is missing, and stops where nothing fits.
+
+    Args:
+        module: The backbone, say.
+        key: Where its config is, for messages.
+
+    Raises:
+        ValueError: No weight of the file fits; names keys of both and, where
+            another ``prefix`` would do, that.
+    """
+    cfg = getattr(module, 'init_cfg', None)
+    if not isinstance(cfg, Mapping) or cfg.get('type') != 'Pretrained':
+        return
+    source, prefix = cfg['checkpoint'], cfg.get('prefix') or ''
+    loaded = _load_checkpoint(source, map_location='cpu')
+    weights = {
+        # As saved by a process of several.
+        name.removeprefix('module.'): value
+        for name, value in loaded.get('state_dict', loaded).items()
+        if isinstance(value, Tensor)
+    }
+    wanted = module.state_dict()
+    found = _under(weights, prefix)
+    missing = [name for name in wanted if name not in found]
+    other = [
+        f'{name} {tuple(found[name].shape)} for {tuple(value.shape)}'
+        for name, value in wanted.items()
+        if name in found and found[name].shape != value.shape
+    ]
+    fits = len(wanted) - len(missing) - len(other)
+    if not fits:
+        raise ValueError(
+            f'{key}.init_cfg: no weight of {source} fits under prefix='
+            f'{prefix!r}. The file has {_some(weights)}, the model wants '
+            f'{_some(wanted)}{_advice(weights, wanted)}'
+        )
+    text = f'{key}: {fits} of {len(wanted)} tensors are those of {source}'
+    if missing:
+        text += f'; not in it: {_some(missing)}'
+    if other:
+        text += f'; of another shape: {_some(other)}'
+    print_log(text, logger='current')
+
+
+def _under(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """What a checkpoint has under a prefix, by the names after it."""
+    # mmengine adds the dot where it is left out.
+    prefix = prefix if not prefix or prefix.endswith('.') else f'{prefix}.'
+    return {
+        name[len(prefix) :]: value
+        for name, value in weights.items()
+        if name.startswith(prefix)
+    }
+
+
+def _advice(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
+    """The prefix under which the file does have what is wanted."""
+    for name in weights:
+        for end in wanted:
+            if name.endswith(f'.{end}'):
+                return f': set prefix={name[: -len(end)]!r}'
+            if name == end:
+                return ': leave prefix out'
+    return ''
+
+
+def _some(names: Iterable[str], limit: int = 8) -> str:
+    """The first of some names, and how many there are."""
+    given = list(names)
+    more = f', ... ({len(given)})' if len(given) > limit else ''
+    return ', '.join(given[:limit]) + more
