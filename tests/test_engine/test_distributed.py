@@ -1,5 +1,8 @@
 """Two gloo processes against one with the same global batch."""
 
+import copy
+from functools import cache
+
 import pytest
 import torch
 from mmengine.model import convert_sync_batchnorm
@@ -77,8 +80,13 @@ def synced_norm(self, x):
     return x * self.weight.view(shape) + self.bias.view(shape)
 
 
+@cache
+def scenes(pattern):
+    return scene_batch(PATTERNS[pattern])
+
+
 def batch_of(pattern, rank=None):
-    batch = scene_batch(PATTERNS[pattern])
+    batch = copy.deepcopy(scenes(pattern))
     if rank is None:
         return batch
     return {k: v[2 * rank : 2 * rank + 2] for k, v in batch.items()}
