@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import loadmat
 
-from mmprotomtl.evaluation.boundary import count, count_maps, scores, thin
+from mmprotomtl.boundary import count, count_maps, scores, thin
 
 RUNS = ('test_1', 'test_2', 'test_3', 'test_4')
 NAMES = ('2018', '3063', '5096', '6046', '8068')

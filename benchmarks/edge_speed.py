@@ -22,7 +22,7 @@ from prettytable import PrettyTable
 from scipy.io import loadmat
 from scipy.optimize import linear_sum_assignment
 
-from mmprotomtl.evaluation.boundary import count, suppress, thin, thresholds
+from mmprotomtl.boundary import count, suppress, thin, thresholds
 from mmprotomtl.utils.files import write_json
 
 SIZES = ((160, 240), (227, 340), (321, 481), (454, 680), (642, 962))

@@ -26,7 +26,7 @@ def _child(parent: Registry, folder: str) -> Registry:
 
 MODELS = _child(mmseg.registry.MODELS, 'models')
 DATASETS = _child(mmseg.registry.DATASETS, 'datasets')
-DATA_SAMPLERS = _child(mmseg.registry.DATA_SAMPLERS, 'engine')
+DATA_SAMPLERS = _child(mmseg.registry.DATA_SAMPLERS, 'datasets')
 TRANSFORMS = _child(mmseg.registry.TRANSFORMS, 'datasets.transforms')
 METRICS = _child(mmseg.registry.METRICS, 'evaluation')
 HOOKS = _child(mmseg.registry.HOOKS, 'engine')

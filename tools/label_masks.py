@@ -15,7 +15,7 @@ from mmengine.config import Config, DictAction
 from prettytable import PrettyTable
 
 from mmprotomtl.datasets import MultiTaskDataset
-from mmprotomtl.datasets.label_masks import (
+from mmprotomtl.label_masks import (
     PROTOCOLS,
     LabelMask,
     read_mask_file,

@@ -12,7 +12,7 @@ from mmengine.infer import BaseInferencer
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 
-from mmprotomtl.datasets.files import DataFile, read_rgb
+from mmprotomtl.readers.files import DataFile, read_rgb
 from mmprotomtl.registry import INFERENCERS, TRANSFORMS
 from mmprotomtl.structures import MultiTaskDataSample
 

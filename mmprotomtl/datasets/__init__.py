@@ -7,6 +7,7 @@ from .multitask_dataset import MultiTaskDataset
 from .nyudv2 import NYUDv2Dataset
 from .nyuv2 import NYUv2Dataset
 from .pascal_context import PASCALContextMTDataset
+from .samplers import SeededSampler
 from .synthetic_scenes import SyntheticScenesDataset
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     'NYUDv2Dataset',
     'NYUv2Dataset',
     'PASCALContextMTDataset',
+    'SeededSampler',
     'SyntheticScenesDataset',
 ]

@@ -7,13 +7,14 @@ from functools import partial
 
 from prettytable import PrettyTable
 
+from mmprotomtl.readers.files import check_size
 from mmprotomtl.registry import DATASETS
 from mmprotomtl.tasks import Task
 from mmprotomtl.utils.errors import DataFileError
 from mmprotomtl.utils.parallel import parallel_map
 
 from .multitask_dataset import MultiTaskDataset
-from .transforms.loading import LoadMultiTaskImage, check_size
+from .transforms.loading import LoadMultiTaskImage
 
 LOADERS = ('train', 'val', 'test')
 #: Fewer samples are read before a pool of processes has started.

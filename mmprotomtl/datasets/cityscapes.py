@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
+from mmprotomtl.readers.files import read_npy
 from mmprotomtl.registry import DATASETS
 from mmprotomtl.utils.errors import choose
 
-from .files import read_npy
 from .mtan_dataset import MTANDataset, read_classes
 
 #: Names by the number of classes: the groups of Cityscapes, and its training

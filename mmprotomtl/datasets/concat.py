@@ -5,11 +5,11 @@ from typing import Any
 
 from mmengine.dataset import BaseDataset, ConcatDataset
 
-from mmprotomtl.engine.samplers import SeededIndex, sample_seed
+from mmprotomtl.datasets.samplers import SeededIndex, sample_seed
+from mmprotomtl.label_masks import LabelMask
 from mmprotomtl.registry import DATASETS
 from mmprotomtl.tasks import Task, build_tasks
 
-from .label_masks import LabelMask
 from .multitask_dataset import MultiTaskDataset
 
 

@@ -7,18 +7,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from mmprotomtl.registry import DATASETS
-from mmprotomtl.utils.errors import DataFileError, choose
-from mmprotomtl.utils.ids import read_ids
-
-from .files import (
+from mmprotomtl.label_masks import LabelMask
+from mmprotomtl.readers.files import (
     DataFile,
     check_folder,
     read_npy,
     read_picture,
     read_rgb,
 )
-from .label_masks import LabelMask
+from mmprotomtl.readers.ids import read_ids
+from mmprotomtl.registry import DATASETS
+from mmprotomtl.utils.errors import DataFileError, choose
+
 from .multitask_dataset import MultiTaskDataset
 
 #: What files may be.

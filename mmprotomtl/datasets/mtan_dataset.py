@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from .files import DataFile, check_folder, read_npy
+from mmprotomtl.readers.files import DataFile, check_folder, read_npy
+
 from .multitask_dataset import MultiTaskDataset
 
 

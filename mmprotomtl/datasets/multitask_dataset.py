@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from mmprotomtl.engine.samplers import sample_seed
+from mmprotomtl.datasets.samplers import sample_seed
 from mmprotomtl.registry import TRANSFORMS
 from mmprotomtl.tasks import Task, build_tasks
 from mmprotomtl.utils.errors import DataFileError, choose
@@ -24,7 +24,7 @@ class MultiTaskDataset(BaseDataset):
     :meth:`load_data_list` says where the files are and how they are read.
 
     Each entry of the data list is a dict with ``sample_id`` (str), ``image``
-    (a :class:`~mmprotomtl.datasets.files.DataFile`, RGB) and ``labels`` (task
+    (a :class:`~mmprotomtl.readers.files.DataFile`, RGB) and ``labels`` (task
     -> DataFile). No label file is touched before a transform loads it, and
     those that the label mask hides are taken out of ``labels`` first.
 

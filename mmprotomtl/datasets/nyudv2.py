@@ -5,11 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from mmprotomtl.registry import DATASETS
-from mmprotomtl.utils.errors import DataFileError
-from mmprotomtl.utils.ids import read_ids
-
-from .files import (
+from mmprotomtl.readers.files import (
     DataFile,
     check_folder,
     read_normal_picture,
@@ -18,6 +14,10 @@ from .files import (
     read_rgb,
     read_share,
 )
+from mmprotomtl.readers.ids import read_ids
+from mmprotomtl.registry import DATASETS
+from mmprotomtl.utils.errors import DataFileError
+
 from .multitask_dataset import MultiTaskDataset
 
 CLASSES = (

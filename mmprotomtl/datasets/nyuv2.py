@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
+from mmprotomtl.readers.files import read_npy
 from mmprotomtl.registry import DATASETS
 
-from .files import read_npy
 from .mtan_dataset import MTANDataset, read_classes
 
 CLASSES = (

@@ -6,23 +6,23 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from mmprotomtl.registry import DATASETS
-from mmprotomtl.utils.ids import read_ids
-
-from .files import (
+from mmprotomtl.readers.files import (
     DataFile,
     check_folder,
     read_picture,
     read_rgb,
 )
-from .multitask_dataset import MultiTaskDataset
-from .pascal_labels import (
+from mmprotomtl.readers.ids import read_ids
+from mmprotomtl.readers.pascal import (
     read_edges,
     read_normals,
     read_parts,
     read_saliency,
 )
-from .people import scan_people
+from mmprotomtl.readers.people import scan_people
+from mmprotomtl.registry import DATASETS
+
+from .multitask_dataset import MultiTaskDataset
 
 CLASSES = (
     'background', 'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus',

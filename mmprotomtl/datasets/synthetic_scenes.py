@@ -6,10 +6,10 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from mmprotomtl.registry import DATASETS
+from mmprotomtl.scenes.builder import CLASSES, PALETTE, PERSON, scene_of
+from mmprotomtl.scenes.renderer import render
 
 from .multitask_dataset import MultiTaskDataset
-from .scenes.builder import CLASSES, PALETTE, PERSON, scene_of
-from .scenes.renderer import render
 
 
 class SceneFile(NamedTuple):

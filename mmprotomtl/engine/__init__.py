@@ -1,4 +1,4 @@
-"""What runs beside the model: hooks and samplers."""
+"""What runs beside the model: hooks."""
 
 from .checkpoints import (
     AtomicCheckpointHook,
@@ -14,7 +14,6 @@ from .output_hooks import (
     SavePredictionsHook,
 )
 from .prototype_log_hook import PrototypeLogHook
-from .samplers import SeededSampler
 from .seed_hook import IterSeedHook
 from .selection_hook import CheckpointSelectionHook
 from .task_check_hook import TaskCheckHook
@@ -30,7 +29,6 @@ __all__ = [
     'NonFiniteLossHook',
     'PrototypeLogHook',
     'SavePredictionsHook',
-    'SeededSampler',
     'TaskCheckHook',
     'explain_full_disk',
     'latest_checkpoint',

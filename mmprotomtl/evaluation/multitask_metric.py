@@ -11,10 +11,10 @@ from mmengine.logging import print_log
 from prettytable import PrettyTable
 from torch import Tensor
 
+from mmprotomtl.readers.ids import read_ids
 from mmprotomtl.registry import MEASURES, METRICS
 from mmprotomtl.tasks import PROTOCOLS, Task, build_tasks
 from mmprotomtl.utils.errors import choose
-from mmprotomtl.utils.ids import read_ids
 
 from .delta import Reference, ReferenceFiles
 from .measures import Measure

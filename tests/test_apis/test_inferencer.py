@@ -6,8 +6,8 @@ from mmengine.runner import Runner, save_checkpoint
 from PIL import Image
 
 from mmprotomtl.apis import MultiTaskInferencer
-from mmprotomtl.datasets.scenes.renderer import render
 from mmprotomtl.registry import MODELS
+from mmprotomtl.scenes.renderer import render
 from mmprotomtl.testing import TASKS
 
 

@@ -9,16 +9,16 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from mmprotomtl.datasets.files import (
+from mmprotomtl.datasets.image_folder import read_label
+from mmprotomtl.datasets.mtan_dataset import read_classes
+from mmprotomtl.datasets.nyudv2 import read_classes_from_1
+from mmprotomtl.readers.files import (
     read_normal_picture,
     read_npy,
     read_picture,
     read_share,
 )
-from mmprotomtl.datasets.image_folder import read_label
-from mmprotomtl.datasets.mtan_dataset import read_classes
-from mmprotomtl.datasets.nyudv2 import read_classes_from_1
-from mmprotomtl.datasets.pascal_labels import (
+from mmprotomtl.readers.pascal import (
     read_edges,
     read_normals,
     read_parts,

@@ -10,7 +10,7 @@ from mmprotomtl.datasets import (
     MultiTaskConcatDataset,
 )
 from mmprotomtl.datasets.check import check_config
-from mmprotomtl.engine.samplers import SeededIndex
+from mmprotomtl.datasets.samplers import SeededIndex
 from mmprotomtl.registry import DATASETS
 
 H, W = 32, 48

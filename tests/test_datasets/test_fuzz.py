@@ -20,16 +20,16 @@ from mmprotomtl.datasets import (
     NYUv2Dataset,
     PASCALContextMTDataset,
 )
-from mmprotomtl.datasets.files import (
-    DataFile,
-    read_npy,
-    read_picture,
-    read_rgb,
-)
 from mmprotomtl.datasets.mtan_dataset import read_classes
 from mmprotomtl.datasets.transforms.loading import (
     LoadMultiTaskAnnotations,
     LoadMultiTaskImage,
+)
+from mmprotomtl.readers.files import (
+    DataFile,
+    read_npy,
+    read_picture,
+    read_rgb,
 )
 from mmprotomtl.utils.errors import DataFileError
 from tests.test_datasets.fuzz_cases import (

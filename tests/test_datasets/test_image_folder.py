@@ -5,7 +5,7 @@ from PIL import Image
 from mmprotomtl.datasets import ImageFolderMTDataset
 from mmprotomtl.datasets.check import check_config
 from mmprotomtl.datasets.image_folder import read_label
-from mmprotomtl.datasets.label_masks import write_label_mask
+from mmprotomtl.label_masks import write_label_mask
 from mmprotomtl.utils.errors import DataFileError
 
 H, W = 6, 8

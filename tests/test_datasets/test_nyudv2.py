@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from mmprotomtl.datasets import NYUDv2Dataset
-from mmprotomtl.datasets.files import read_normal_picture
+from mmprotomtl.readers.files import read_normal_picture
+from mmprotomtl.readers.ids import read_ids
 from mmprotomtl.utils.errors import DataFileError
-from mmprotomtl.utils.ids import read_ids
 
 PIPELINE = [
     dict(type='LoadMultiTaskImage'),

@@ -11,9 +11,9 @@ from PIL import Image
 from scipy.io import loadmat, savemat
 
 from mmprotomtl.datasets import PASCALContextMTDataset
-from mmprotomtl.datasets.files import DataFile
-from mmprotomtl.datasets.label_masks import read_mask_file
-from mmprotomtl.datasets.pascal_labels import (
+from mmprotomtl.label_masks import read_mask_file
+from mmprotomtl.readers.files import DataFile
+from mmprotomtl.readers.pascal import (
     NORMALS_CLASSES,
     part_number,
     read_edges,
@@ -21,7 +21,7 @@ from mmprotomtl.datasets.pascal_labels import (
     read_parts,
     read_saliency,
 )
-from mmprotomtl.datasets.people import default_cache_dir, scan_people
+from mmprotomtl.readers.people import default_cache_dir, scan_people
 from mmprotomtl.utils.errors import DataFileError
 
 PIPELINE = [

@@ -7,13 +7,13 @@ import torch
 from mmengine.structures import PixelData
 
 from mmprotomtl.datasets import NYUv2Dataset, SyntheticScenesDataset
+from mmprotomtl.datasets.samplers import SeededIndex
 from mmprotomtl.datasets.transforms import (
     MultiTaskPad,
     MultiTaskRandomCrop,
     MultiTaskRandomRotate,
     MultiTaskRandomScale,
 )
-from mmprotomtl.engine.samplers import SeededIndex
 from mmprotomtl.models.data_preprocessor import image_mask
 from mmprotomtl.models.segmentors.multitask_segmentor import to_original
 from mmprotomtl.registry import TRANSFORMS

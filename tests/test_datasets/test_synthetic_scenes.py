@@ -2,20 +2,20 @@ import numpy as np
 import pytest
 
 from mmprotomtl.datasets import SyntheticScenesDataset
-from mmprotomtl.datasets.scenes.builder import (
+from mmprotomtl.scenes.builder import (
     FACE_CLASSES,
     PERSON,
     ROOM_INSTANCES,
     scene_of,
 )
-from mmprotomtl.datasets.scenes.geometry import (
+from mmprotomtl.scenes.geometry import (
     Box,
     Capsule,
     Cylinder,
     Ellipsoid,
     rays_from,
 )
-from mmprotomtl.datasets.scenes.renderer import render
+from mmprotomtl.scenes.renderer import render
 
 SIZE = (60, 80)
 

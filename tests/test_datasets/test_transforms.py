@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from mmprotomtl.datasets import SyntheticScenesDataset
-from mmprotomtl.datasets.files import DataFile, read_npy, read_rgb
 from mmprotomtl.datasets.transforms import (
     LoadMultiTaskAnnotations,
     LoadMultiTaskImage,
@@ -11,6 +10,7 @@ from mmprotomtl.datasets.transforms import (
     MultiTaskResize,
     PackMultiTaskInputs,
 )
+from mmprotomtl.readers.files import DataFile, read_npy, read_rgb
 from mmprotomtl.tasks import build_tasks
 from mmprotomtl.testing import TASKS
 from mmprotomtl.utils.errors import DataFileError

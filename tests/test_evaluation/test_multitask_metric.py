@@ -9,8 +9,8 @@ import torch
 from torch import distributed as dist
 from torch import multiprocessing as mp
 
+from mmprotomtl.boundary import thin
 from mmprotomtl.evaluation import MultiTaskMetric
-from mmprotomtl.evaluation.boundary import thin
 from mmprotomtl.evaluation.measures import (
     AngularError,
     BoundaryF,

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
+from mmprotomtl.boundary import count, scores
 from mmprotomtl.evaluation import MultiTaskMetric
-from mmprotomtl.evaluation.boundary import count, scores
 from tests.conftest import ROOT
 
 TOOL = 'tools/analysis_tools/eval_edges.py'

@@ -18,17 +18,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmprotomtl.datasets.matlab import read_mat
-from mmprotomtl.evaluation.boundary import (
+from mmprotomtl.boundary import (
     count,
     scores,
     suppress,
     thresholds,
 )
+from mmprotomtl.readers.ids import read_ids
+from mmprotomtl.readers.matlab import read_mat
 from mmprotomtl.tasks.edge import EDGE_PROTOCOLS
 from mmprotomtl.utils.errors import DataFileError
 from mmprotomtl.utils.files import write_json
-from mmprotomtl.utils.ids import read_ids
 
 
 def parse_args() -> argparse.Namespace:

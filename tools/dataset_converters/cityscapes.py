@@ -7,7 +7,7 @@ ROOT holds leftImg8bit, gtFine and disparity, unpacked from the archives
 *_trainvaltest.zip. Go on with an interrupted run by the same command.
 """
 
-from mmprotomtl.datasets.converters import command, convert_cityscapes
+from mmprotomtl.converters import command, convert_cityscapes
 
 
 def main() -> None:

@@ -11,8 +11,8 @@ nyudv2: 40 classes, depth, normals, edges (NYUDv2Dataset)
 Go on with an interrupted run by the same command.
 """
 
-from mmprotomtl.datasets.converters import command, convert_nyuv2
-from mmprotomtl.datasets.converters.nyuv2 import CROP, DEPTHS, FORMS
+from mmprotomtl.converters import command, convert_nyuv2
+from mmprotomtl.converters.nyuv2 import CROP, DEPTHS, FORMS
 
 
 def main() -> None:

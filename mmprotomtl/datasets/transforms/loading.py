@@ -1,41 +1,11 @@
 """Read images and the labels that are not hidden."""
 
-import math
-
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmprotomtl.readers.files import check_size
 from mmprotomtl.registry import TRANSFORMS
 from mmprotomtl.utils.errors import DataFileError
-
-#: By how much the shape (width over height) of a label may differ from that
-#: of its image, beside what rounding to whole pixels explains.
-SHAPE_TOLERANCE = 0.05
-
-
-def check_size(label: np.ndarray, size: tuple[int, int], path: str) -> None:
-    """Refuse a label that can't be one of its image.
-
-    A label of another resolution is common and is resized; one of another
-    shape is of another image, or turned.
-
-    Args:
-        label: ``H x W`` or ``H x W x L``.
-        size: Height and width of the image on disk.
-        path: The label's file.
-
-    Raises:
-        DataFileError: The shapes differ by more than 5 %.
-    """
-    height, width = label.shape[:2]
-    differ = math.log(width / height) - math.log(size[1] / size[0])
-    if abs(differ) > SHAPE_TOLERANCE + 1 / min(height, width, *size):
-        raise DataFileError(
-            path,
-            f'{height} x {width} pixels (height x width), but its image is '
-            f'{size[0]} x {size[1]}: a label may have another resolution than '
-            'its image, not another shape',
-        )
 
 
 @TRANSFORMS.register_module()

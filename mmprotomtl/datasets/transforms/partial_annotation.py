@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mmcv.transforms import BaseTransform
 
-from mmprotomtl.datasets.label_masks import (
+from mmprotomtl.label_masks import (
     LabelMask,
     draw_label_mask,
     read_label_mask,
@@ -30,7 +30,7 @@ class PartialAnnotation(BaseTransform):
     Args:
         mask_file: A published mask, or a manifest of ours.
         protocol: How to draw a mask if there is no file: a key of
-            :data:`~mmprotomtl.datasets.label_masks.PROTOCOLS`.
+            :data:`~mmprotomtl.label_masks.PROTOCOLS`.
         seed: Seed of the drawing.
         tasks: Tasks over which it is drawn, where they are more than those
             that are trained: a single-task run that shall see the labels of

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmprotomtl.evaluation.boundary import count, scores, suppress
+from mmprotomtl.boundary import count, scores, suppress
 from mmprotomtl.registry import MEASURES
 
 from .base import Measure

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmprotomtl.datasets.nyuv2 import NYUv2Dataset
 from mmprotomtl.tasks.normals import unit_vectors
 from mmprotomtl.utils.errors import DataFileError, choose
 from mmprotomtl.utils.files import write_text
 
-from ..nyuv2 import NYUv2Dataset
 from .geometry import Camera, normals_from_depth
 from .nyuv2_classes import NUM_LABELS, forty_classes, thirteen_classes
 from .nyuv2_files import SIZE, check_mat, opened_mat, read_splits

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from mmprotomtl.datasets.cityscapes import CityscapesMTDataset
+from mmprotomtl.readers.files import DataFile, read_picture, read_rgb
 from mmprotomtl.utils.errors import DataFileError
 
-from ..cityscapes import CityscapesMTDataset
-from ..files import DataFile, read_picture, read_rgb
 from .output import Job, convert, report_counts, resize
 
 #: Official class (``labelIds``) -> training class. The others are not

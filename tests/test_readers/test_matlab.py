@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from mmprotomtl.datasets import matlab
-from mmprotomtl.datasets.matlab import read_mat
+from mmprotomtl.readers import matlab
+from mmprotomtl.readers.matlab import read_mat
 from mmprotomtl.utils.errors import DataFileError
 
 

@@ -15,17 +15,17 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from mmprotomtl.datasets import NYUDv2Dataset, NYUv2Dataset
-from mmprotomtl.datasets.check import check_config
-from mmprotomtl.datasets.converters import convert_nyuv2
-from mmprotomtl.datasets.converters.geometry import normals_from_depth
-from mmprotomtl.datasets.converters.nyuv2 import CAMERA
-from mmprotomtl.datasets.converters.nyuv2_classes import (
+from mmprotomtl.converters import convert_nyuv2
+from mmprotomtl.converters.geometry import normals_from_depth
+from mmprotomtl.converters.nyuv2 import CAMERA
+from mmprotomtl.converters.nyuv2_classes import (
     FURNITURE,
     STRUCTURE,
     THIRTEEN,
     forty_classes,
 )
+from mmprotomtl.datasets import NYUDv2Dataset, NYUv2Dataset
+from mmprotomtl.datasets.check import check_config
 from mmprotomtl.datasets.nyudv2 import CLASSES as FORTY
 from mmprotomtl.datasets.nyuv2 import CLASSES as NAMES13
 from mmprotomtl.utils.errors import DataFileError

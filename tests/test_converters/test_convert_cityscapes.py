@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmprotomtl.converters import convert_cityscapes
 from mmprotomtl.datasets import CityscapesMTDataset
 from mmprotomtl.datasets.check import check_config
 from mmprotomtl.datasets.cityscapes import CLASSES
-from mmprotomtl.datasets.converters import convert_cityscapes
 from mmprotomtl.utils.errors import DataFileError
 from tests.conftest import ROOT, tree
 

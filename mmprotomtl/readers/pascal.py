@@ -5,12 +5,17 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmprotomtl.evaluation.boundary.thin import thin
+from mmprotomtl.boundary.thin import thin
 from mmprotomtl.utils.errors import DataFileError
 
-from .files import DataFile, read_normal_picture, read_rgb, read_share
+from .files import (
+    DataFile,
+    check_size,
+    read_normal_picture,
+    read_rgb,
+    read_share,
+)
 from .matlab import read_mat
-from .transforms.loading import check_size
 
 #: PASCAL-Part's number of the class `person`.
 PERSON = 15

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from .errors import DataFileError
+from mmprotomtl.utils.errors import DataFileError
 
 
 def _raise(path: str, problem: str) -> None:

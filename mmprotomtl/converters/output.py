@@ -13,11 +13,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from mmprotomtl.readers.files import map_npy
 from mmprotomtl.utils.errors import DataFileError
 from mmprotomtl.utils.files import remove_drafts, write_bytes, write_json
 from mmprotomtl.utils.parallel import parallel_map
-
-from ..files import map_npy
 
 #: In the folder, says what its files were made of and how.
 RECORD = 'conversion.json'

@@ -7,7 +7,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import random_array
 from skimage import morphology
 
-from mmprotomtl.evaluation.boundary import (
+from mmprotomtl.boundary import (
     Matching,
     candidates,
     count,

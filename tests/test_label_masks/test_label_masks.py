@@ -14,14 +14,14 @@ except ImportError:  # numpy < 2
     from numpy.core.multiarray import _reconstruct
 
 from mmprotomtl.datasets import NYUv2Dataset, SyntheticScenesDataset
-from mmprotomtl.datasets.label_masks import (
+from mmprotomtl.datasets.transforms import PartialAnnotation
+from mmprotomtl.label_masks import (
     draw_label_mask,
     read_label_mask,
     read_mask_file,
     write_label_mask,
 )
-from mmprotomtl.datasets.label_masks.files import PASCAL_COLUMNS
-from mmprotomtl.datasets.transforms import PartialAnnotation
+from mmprotomtl.label_masks.files import PASCAL_COLUMNS
 from mmprotomtl.utils.errors import DataFileError
 
 SAMPLES = [str(i) for i in range(100)]
@@ -172,7 +172,7 @@ def test_a_forged_type_does_not_crash_the_process(ending, in_tmp):
     else:
         torch.save(dict(a=Forged()), 'bad.pth')
     code = (
-        'from mmprotomtl.datasets.label_masks import read_mask_file\n'
+        'from mmprotomtl.label_masks import read_mask_file\n'
         'from mmprotomtl.utils.errors import DataFileError\n'
         f'try: read_mask_file("bad.{ending}")\n'
         'except DataFileError as error: print("refused", error.path)'

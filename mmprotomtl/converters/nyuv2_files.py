@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from mmprotomtl.readers.files import DataFile
+from mmprotomtl.readers.matlab import read_mat
 from mmprotomtl.utils.errors import DataFileError
 
-from ..files import DataFile
-from ..pascal_labels import read_mat
 from .nyuv2_classes import NUM_LABELS, check_names
 
 #: Height and width of the official frames.

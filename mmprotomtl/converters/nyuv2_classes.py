@@ -11,11 +11,10 @@ from functools import partial
 
 import numpy as np
 
+from mmprotomtl.datasets.nyudv2 import CLASSES
+from mmprotomtl.readers.files import DataFile
+from mmprotomtl.readers.matlab import read_mat
 from mmprotomtl.utils.errors import DataFileError
-
-from ..files import DataFile
-from ..nyudv2 import CLASSES
-from ..pascal_labels import read_mat
 
 #: Number of the official labels.
 NUM_LABELS = 894

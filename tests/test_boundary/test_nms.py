@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 from skimage import morphology
 
-from mmprotomtl.evaluation.boundary import suppress
+from mmprotomtl.boundary import suppress
 
 
 def described(prob, radius=4, border=5, margin=1.01):
