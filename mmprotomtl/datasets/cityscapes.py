@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from mmprotomtl.readers.files import read_npy
 from mmprotomtl.registry import DATASETS
-from mmprotomtl.utils.errors import choose
+from mmprotomtl.utils.errors import check_choice
 
 from .mtan_dataset import MTANDataset, read_classes
 
@@ -54,7 +54,7 @@ class CityscapesMTDataset(MTANDataset):
     )
 
     def __init__(self, num_classes: int = 7, **kwargs) -> None:
-        choose('num_classes', num_classes, CLASSES)
+        check_choice('num_classes', num_classes, CLASSES)
         self.num_classes = num_classes
         super().__init__(**kwargs)
 

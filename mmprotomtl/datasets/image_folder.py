@@ -17,7 +17,7 @@ from mmprotomtl.readers.files import (
 )
 from mmprotomtl.readers.ids import read_ids
 from mmprotomtl.registry import DATASETS
-from mmprotomtl.utils.errors import DataFileError, choose
+from mmprotomtl.utils.errors import DataFileError, check_choice
 
 from .multitask_dataset import MultiTaskDataset
 
@@ -115,7 +115,7 @@ class ImageFolderMTDataset(MultiTaskDataset):
         for name, given in folders.items():
             options = dict(folder=given) if isinstance(given, str) else given
             for key in options:
-                choose(f'folders.{name}: key', key, OPTIONS)
+                check_choice(f'folders.{name}: key', key, OPTIONS)
             if 'folder' not in options:
                 raise ValueError(f'folders.{name}={given!r} names no folder')
             self.folders[name] = dict(options)

@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from mmprotomtl.datasets.samplers import sample_seed
 from mmprotomtl.registry import TRANSFORMS
 from mmprotomtl.tasks import Task, build_tasks
-from mmprotomtl.utils.errors import DataFileError, choose
+from mmprotomtl.utils.errors import DataFileError, check_choice
 
 from .transforms.partial_annotation import PartialAnnotation
 
@@ -225,7 +225,7 @@ def _check_holdout(
     Raises:
         ValueError: One of them is not allowed.
     """
-    choose('holdout.part', part, ('train', 'val'))
+    check_choice('holdout.part', part, ('train', 'val'))
     if not 0 < fraction < 1:
         raise ValueError(
             f'holdout.fraction={fraction!r} is not allowed: choose a share '

@@ -14,7 +14,7 @@ from torch import Tensor
 from mmprotomtl.readers.ids import read_ids
 from mmprotomtl.registry import MEASURES, METRICS
 from mmprotomtl.tasks import PROTOCOLS, Task, build_tasks
-from mmprotomtl.utils.errors import choose
+from mmprotomtl.utils.errors import check_choice
 
 from .delta import Reference, ReferenceFiles
 from .measures import Measure
@@ -60,7 +60,7 @@ class MultiTaskMetric(BaseMetric):
     ) -> None:
         super().__init__(**kwargs)
         self._tasks = None if tasks is None else build_tasks(tasks)
-        choose('MultiTaskMetric.protocol', protocol, PROTOCOLS)
+        check_choice('MultiTaskMetric.protocol', protocol, PROTOCOLS)
         self.protocol = protocol
         self.reference = None if reference is None else Reference(reference)
         self._lists = {
@@ -91,7 +91,9 @@ class MultiTaskMetric(BaseMetric):
                 )
             self._tasks = build_tasks(self.dataset_meta['tasks'])
         for name in self._lists:
-            choose('a task of MultiTaskMetric.image_lists', name, self._tasks)
+            check_choice(
+                'a task of MultiTaskMetric.image_lists', name, self._tasks
+            )
         return self._tasks
 
     def _measures(self, task: Task) -> list[dict]:

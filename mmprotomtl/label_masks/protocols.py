@@ -5,7 +5,7 @@ from inspect import signature
 
 import numpy as np
 
-from mmprotomtl.utils.errors import choose
+from mmprotomtl.utils.errors import check_choice
 
 from .mask import LabelMask
 
@@ -177,7 +177,7 @@ def draw_label_mask(
     Raises:
         ValueError: The protocol is unknown, or its options are others.
     """
-    choose('protocol', protocol, PROTOCOLS)
+    check_choice('protocol', protocol, PROTOCOLS)
     if type(seed) is not int or seed < 0:
         raise ValueError(
             f'seed={seed!r} is not allowed: give a whole number from 0 on'

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from mmprotomtl.registry import TASKS
-from mmprotomtl.utils.errors import DataFileError, choose
+from mmprotomtl.utils.errors import DataFileError, check_choice
 
 #: Whose way of scoring: ours, or that of a line of published tables.
 PROTOCOLS = ('default', 'invpt', 'mtinet', 'mtpsl')
@@ -280,7 +280,7 @@ class Task:
             protocol: One of :data:`PROTOCOLS`; the task's ``measures`` setting
                 goes before it.
         """
-        choose('protocol', protocol, PROTOCOLS)
+        check_choice('protocol', protocol, PROTOCOLS)
         if self._measures is not None:
             return [dict(measure) for measure in self._measures]
         if protocol == 'default':
