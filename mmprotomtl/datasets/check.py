@@ -260,14 +260,14 @@ def format_report(report: dict, most: int = 20) -> str:
     for kind in ('error', 'warning'):
         found = report[f'{kind}s']
         lines.append(f'{len(found)} {kind}{"s" * (len(found) != 1)}')
-        texts = list(_together(found))
+        texts = list(_grouped_lines(found))
         lines += [f'  {text}' for text in texts[:most]]
         if len(texts) > most:
             lines.append('  and more (--json has all)')
     return '\n'.join(lines)
 
 
-def _together(found: Sequence[Mapping[str, str]]) -> Iterator[str]:
+def _grouped_lines(found: Sequence[Mapping[str, str]]) -> Iterator[str]:
     """A line for each finding, but one for a folder with many alike."""
     groups: dict[tuple[str, str], list[str]] = {}
     for item in found:

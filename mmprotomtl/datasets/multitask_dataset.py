@@ -168,7 +168,9 @@ class MultiTaskDataset(BaseDataset):
         for info in samples:
             files = info['labels']
             info['labels'] = {n: files[n] for n in self.tasks if n in files}
-        kept_ids = _carve([i['sample_id'] for i in samples], self.holdout)
+        kept_ids = _holdout_ids(
+            [i['sample_id'] for i in samples], self.holdout
+        )
         for step in self._label_maskers():
             step.bind(self, [info['sample_id'] for info in samples])
         if self.filter_cfg and self.filter_cfg.get('drop_unlabelled'):
@@ -234,7 +236,7 @@ def _check_holdout(
     return dict(fraction=fraction, seed=seed, part=part)
 
 
-def _carve(samples: Sequence[str], holdout: dict | None) -> set[str]:
+def _holdout_ids(samples: Sequence[str], holdout: dict | None) -> set[str]:
     """The ids of the part that ``holdout`` names."""
     if holdout is None:
         return set(samples)
