@@ -136,14 +136,12 @@ class ImageFolderMTDataset(MultiTaskDataset):
         """Whether there is a label."""
         return self.has_label(sample_id, task)
 
-    @property
-    def metainfo(self) -> dict:
-        """Tasks, and what is labelled of them."""
-        info = super().metainfo
-        if self._labelled and 'label_mask' not in info:
+    def make_label_mask(self, samples: Sequence[str]) -> LabelMask:
+        """The label mask; without ``partial_labels``, every file is used."""
+        mask = super().make_label_mask(samples)
+        if mask is None:
             mask = LabelMask(self._labelled, list(self.tasks), 'as-on-disk')
-            info['label_mask'] = mask.summary()
-        return info
+        return mask
 
     def _path(self, place: str) -> Path:
         return Path(self.data_root, place.replace('{split}', self.split))

@@ -16,6 +16,7 @@ class LabelMask:
         seed: Seed that it was drawn with; None for a published file.
         source: Its file, if it came from one.
         options: Settings of the protocol.
+        parts: If it is of several data sets, the summary of each one's mask.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class LabelMask:
         seed: int | None = None,
         source: str | None = None,
         options: Mapping | None = None,
+        parts: Sequence[Mapping] = (),
     ) -> None:
         self.tasks = tuple(tasks)
         self.labelled = {
@@ -36,6 +38,7 @@ class LabelMask:
         self.seed = seed
         self.source = source
         self.options = dict(options or {})
+        self.parts = [dict(part) for part in parts]
 
     @property
     def sha256(self) -> str:
@@ -65,4 +68,6 @@ class LabelMask:
         )
         if self.options:
             result['options'] = self.options
+        if self.parts:
+            result['parts'] = self.parts
         return result
