@@ -78,7 +78,7 @@ class MultiTaskConcatDataset(ConcatDataset):
             'concatenated',
             parts=[
                 dict(
-                    part=f'datasets[{place}]',
+                    part=f'datasets.{place}',
                     type=type(part).__name__,
                     **_mask_of(part).summary(),
                 )

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mmengine.dataset import BaseDataset
+
 
 def wrapped_datasets(dataset: Any, place: str = '') -> list[tuple[str, Any]]:
     """What a data set wrapper holds; empty for one that is no wrapper.
@@ -10,7 +12,8 @@ def wrapped_datasets(dataset: Any, place: str = '') -> list[tuple[str, Any]]:
     A wrapper has other data sets in ``datasets`` (``ConcatDataset`` of
     mmengine and torch, :class:`MultiTaskConcatDataset`) or one in ``dataset``
     (``RepeatDataset``, ``ClassBalancedDataset``,
-    ``torch.utils.data.Subset``).
+    ``torch.utils.data.Subset``); what mmengine puts around a data set for
+    ``num_batch_per_epoch`` has it in ``_dataset``.
 
     Args:
         dataset: A built data set, or the config of one. What a wrapper holds
@@ -18,17 +21,22 @@ def wrapped_datasets(dataset: Any, place: str = '') -> list[tuple[str, Any]]:
         place: Where it stands, for messages: ``train_dataloader.dataset``.
 
     Returns:
-        Place (``train_dataloader.dataset.datasets[0]``) and data set of each.
+        Place (``train_dataloader.dataset.datasets.0``) and data set of each.
     """
+    if isinstance(dataset, BaseDataset):
+        return []
     start = f'{place}.' if place else ''
     several = _value(dataset, 'datasets')
     if isinstance(several, (list, tuple)) and all(map(_is_dataset, several)):
         return [
-            (f'{start}datasets[{number}]', part)
+            (f'{start}datasets.{number}', part)
             for number, part in enumerate(several)
         ]
-    single = _value(dataset, 'dataset')
-    return [(f'{start}dataset', single)] if _is_dataset(single) else []
+    for name in ('dataset', '_dataset'):
+        single = _value(dataset, name)
+        if _is_dataset(single):
+            return [(f'{start}dataset', single)]
+    return []
 
 
 def leaf_datasets(dataset: Any, place: str = '') -> Iterator[tuple[str, Any]]:

@@ -1,5 +1,7 @@
 """Do data and model speak of the same tasks, and are there labels?"""
 
+from collections.abc import Mapping
+
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -25,12 +27,12 @@ class TaskCheckHook(Hook):
         self._compare(runner, info, 'train_dataloader')
         mask = info.get('label_mask')
         if mask:
-            counts = ', '.join(f'{t} {n}' for t, n in mask['labels'].items())
-            runner.logger.info(
-                f'labels seen in training: protocol {mask["protocol"]}, seed '
-                f'{mask["seed"]}, source {mask["source"]}, {mask["images"]} '
-                f'images ({counts}), sha256 {mask["sha256"]}'
-            )
+            runner.logger.info(f'labels seen in training: {_described(mask)}')
+            for part in mask.get('parts', ()):
+                runner.logger.info(
+                    f'labels of {part["part"]} ({part["type"]}): '
+                    f'{_described(part)}'
+                )
 
     def before_val(self, runner: Runner) -> None:
         """Compare with the validation set."""
@@ -84,3 +86,13 @@ class TaskCheckHook(Hook):
                     f'model.tasks.{name} has {ours} output channels, '
                     f'{where}.dataset.tasks.{name} has {theirs}'
                 )
+
+
+def _described(mask: Mapping) -> str:
+    """The summary of a label mask as a line of the log."""
+    counts = ', '.join(f'{t} {n}' for t, n in mask['labels'].items())
+    return (
+        f'protocol {mask["protocol"]}, seed {mask["seed"]}, source '
+        f'{mask["source"]}, {mask["images"]} images ({counts}), sha256 '
+        f'{mask["sha256"]}'
+    )
