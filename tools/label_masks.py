@@ -11,7 +11,6 @@ mask of its own: --part says which one is meant.
 
 import argparse
 import sys
-from collections.abc import Mapping
 
 from mmengine.config import Config, ConfigDict, DictAction
 from prettytable import PrettyTable
@@ -79,20 +78,19 @@ def mask_of(args: argparse.Namespace, partial_labels: dict) -> LabelMask:
     cfg = Config.fromfile(args.config)
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
-    dataset_cfg = chosen_part(cfg.train_dataloader.dataset, args.part)
-    own = dataset_cfg.get('partial_labels')
-    if isinstance(own, Mapping) and 'protocol' in partial_labels:
-        # A single-task run sees the labels of the multi-task run.
-        partial_labels['tasks'] = own.get('tasks')
-    dataset_cfg.update(
-        partial_labels=PartialLabels.parse(partial_labels), pipeline=[]
-    )
-    dataset = DATASETS.build(dataset_cfg)
+    part = chosen_part(cfg.train_dataloader.dataset, args.part)
+    dataset = DATASETS.build(dict(part, lazy_init=True))
     if not isinstance(dataset, MultiTaskDataset):
         raise ValueError(
             f'{type(dataset).__name__} is no data set of many tasks, it has '
             'no label mask'
         )
+    own = dataset.partial_labels
+    if own is not None and 'protocol' in partial_labels:
+        # A single-task run sees the labels of the multi-task run.
+        partial_labels['tasks'] = own.tasks
+    dataset.partial_labels = PartialLabels.parse(partial_labels)
+    dataset.full_init()
     assert dataset.label_mask is not None
     return dataset.label_mask
 
@@ -117,7 +115,7 @@ def chosen_part(dataset: ConfigDict, part: str | None) -> dict:
             f'{given}Each has a label mask of its own; say which one by '
             f'--part: {known}'
         )
-    return dict(parts[part])
+    return parts[part]
 
 
 def options(args: argparse.Namespace) -> dict:

@@ -7,6 +7,7 @@ from functools import partial
 from inspect import signature
 from typing import NamedTuple
 
+from mmengine.registry import DefaultScope
 from prettytable import PrettyTable
 
 from mmprotomtl.readers.files import check_size
@@ -125,7 +126,9 @@ def _problem_of_whole(cfg: dict) -> str | None:
     if not wrapped_datasets(cfg):
         return None
     try:
-        DATASETS.build(cfg)
+        # The wrappers of mmengine build what they wrap by the default scope.
+        with DefaultScope.overwrite_default_scope(DATASETS.scope):
+            DATASETS.build(cfg)
     except (ValueError, KeyError, TypeError, OSError) as error:
         return _problem(error)['problem']
     return None

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class LabelMask:
@@ -58,7 +59,7 @@ class LabelMask:
 
     def summary(self) -> dict:
         """What a log or a result file says of it."""
-        result = dict(
+        result: dict[str, Any] = dict(
             protocol=self.protocol,
             seed=self.seed,
             source=self.source,

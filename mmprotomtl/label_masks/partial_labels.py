@@ -138,7 +138,9 @@ class PartialLabels:
         return read_label_mask(self.mask_file, samples, known_tasks)
 
     def __repr__(self) -> str:
-        shown = dict(mask_file=self.mask_file, protocol=self.protocol)
+        shown: dict[str, Any] = dict(
+            mask_file=self.mask_file, protocol=self.protocol
+        )
         if self.protocol is not None:
             shown.update(seed=self.seed, tasks=self.tasks, **self.options)
         text = ', '.join(
