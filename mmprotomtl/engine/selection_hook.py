@@ -8,6 +8,8 @@ from mmengine.runner import Runner
 from mmprotomtl.datasets.wrappers import leaf_datasets
 from mmprotomtl.registry import HOOKS
 
+from .validation_labels import check_validation_labels
+
 
 @HOOKS.register_module()
 class CheckpointSelectionHook(Hook):
@@ -33,11 +35,17 @@ class CheckpointSelectionHook(Hook):
         """Refuse a choice on test data.
 
         Raises:
-            ValueError: The choice would be made on test data.
+            ValueError: The choice would be made on test data, or by labels
+                that the label mask of the training set hides.
         """
         setting = _choosing(runner)
         if setting is None or runner.val_loop is None:
             return
+        check_validation_labels(
+            runner.train_dataloader.dataset,
+            runner.val_dataloader.dataset,
+            f'{setting[0]}={setting[1]!r}',
+        )
         found = leaf_datasets(runner.val_dataloader.dataset)
         parts = [part for _, part in found]
         tested = [part for part in parts if _is_test(part)]
