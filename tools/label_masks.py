@@ -16,7 +16,7 @@ from mmengine.config import Config, ConfigDict, DictAction
 from prettytable import PrettyTable
 
 from mmprotomtl.datasets import MultiTaskDataset
-from mmprotomtl.datasets.wrappers import leaf_datasets
+from mmprotomtl.datasets.unwrap import leaf_datasets
 from mmprotomtl.label_masks import (
     PROTOCOLS,
     LabelMask,

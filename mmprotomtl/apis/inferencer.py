@@ -17,7 +17,7 @@ from mmprotomtl.datasets.transforms import (
     PartialAnnotation,
 )
 from mmprotomtl.datasets.transforms.partial_annotation import is_step
-from mmprotomtl.datasets.wrappers import leaf_datasets
+from mmprotomtl.datasets.unwrap import leaf_datasets
 from mmprotomtl.readers.files import DataFile, read_rgb
 from mmprotomtl.registry import INFERENCERS, TRANSFORMS
 from mmprotomtl.structures import MultiTaskDataSample

@@ -19,7 +19,7 @@ from mmprotomtl.utils.parallel import parallel_map
 from .multitask_dataset import MultiTaskDataset
 from .transforms.loading import LoadMultiTaskImage
 from .transforms.partial_annotation import PartialAnnotation, is_step
-from .wrappers import leaf_datasets, wrapped_datasets
+from .unwrap import leaf_datasets, wrapped_datasets
 
 LOADERS = ('train', 'val', 'test')
 #: Fewer samples are read before a pool of processes has started.

@@ -5,7 +5,7 @@ import logging
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
 from mmengine.runner import Runner
 
-from mmprotomtl.datasets.wrappers import leaf_datasets
+from mmprotomtl.datasets.unwrap import leaf_datasets
 from mmprotomtl.registry import HOOKS
 
 from .validation_labels import check_validation_labels

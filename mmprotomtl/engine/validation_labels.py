@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmprotomtl.datasets import MultiTaskDataset
-from mmprotomtl.datasets.wrappers import leaf_datasets
+from mmprotomtl.datasets.unwrap import leaf_datasets
 
 
 def check_validation_labels(train: Any, val: Any, setting: str) -> None:

@@ -33,7 +33,7 @@ from torch.utils.data import DataLoader
 from mmprotomtl.datasets.check import LOADERS
 from mmprotomtl.datasets.transforms import PartialAnnotation
 from mmprotomtl.datasets.transforms.partial_annotation import is_step
-from mmprotomtl.datasets.wrappers import leaf_datasets
+from mmprotomtl.datasets.unwrap import leaf_datasets
 from mmprotomtl.utils.files import write_json
 from mmprotomtl.utils.processes import (
     children,

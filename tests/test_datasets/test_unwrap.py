@@ -9,7 +9,7 @@ from torch.utils.data import ConcatDataset as TorchConcat
 from torch.utils.data import Subset
 
 from mmprotomtl.datasets import SyntheticScenesDataset
-from mmprotomtl.datasets.wrappers import leaf_datasets, wrapped_datasets
+from mmprotomtl.datasets.unwrap import leaf_datasets, wrapped_datasets
 from mmprotomtl.registry import DATASETS
 
 
