@@ -1,6 +1,6 @@
 """Predict all tasks of single images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -14,6 +14,12 @@ from mmengine.runner.checkpoint import _load_checkpoint
 from mmengine.visualization import Visualizer
 from torch import nn
 
+from mmprotomtl.datasets.transforms import (
+    LoadMultiTaskAnnotations,
+    PartialAnnotation,
+)
+from mmprotomtl.datasets.transforms.partial_annotation import is_step
+from mmprotomtl.datasets.wrappers import leaf_datasets
 from mmprotomtl.engine import share_tasks
 from mmprotomtl.readers.files import DataFile, read_rgb
 from mmprotomtl.registry import INFERENCERS, TRANSFORMS
@@ -44,6 +50,49 @@ def stored_config(checkpoint: str) -> Config:
             f'{checkpoint} holds no config: give the config file as `model`'
         )
     return Config.fromstring(text, file_format='.py')
+
+
+def image_pipeline(cfg: Mapping) -> list[dict]:
+    """The steps by which a config makes the network's input of an image.
+
+    They are those of the test data set, or of the validation data set where
+    there is no test; without the steps that read or hide labels.
+
+    Args:
+        cfg: The config of a run.
+
+    Raises:
+        ValueError: There is no such data set, or it consists of several that
+            treat images differently.
+    """
+    for loader in ('test_dataloader', 'val_dataloader'):
+        dataset = (cfg.get(loader) or {}).get('dataset')
+        if dataset:
+            break
+    else:
+        raise ValueError(
+            'the config has neither test_dataloader nor val_dataloader: the '
+            'pipeline of its data set says how an image is prepared for the '
+            'network; add one of them'
+        )
+    found = {
+        place: [
+            step
+            for step in part.get('pipeline') or []
+            if not is_step(step, LoadMultiTaskAnnotations, PartialAnnotation)
+        ]
+        for place, part in leaf_datasets(dataset, f'{loader}.dataset')
+    }
+    (first, steps), *others = found.items()
+    for place, other in others:
+        if other != steps:
+            raise ValueError(
+                f'{first} and {place} treat images differently, so that it is '
+                f'not clear how to prepare one: {steps} and {other}. Give all '
+                'parts the same steps, or set test_dataloader.dataset to one '
+                'of the parts'
+            )
+    return steps
 
 
 @INFERENCERS.register_module()
@@ -93,12 +142,9 @@ class MultiTaskInferencer(BaseInferencer):
 
     def _init_pipeline(self, cfg: ConfigDict) -> Callable:
         """The test pipeline without what reads labels."""
-        steps = [
-            TRANSFORMS.build(step)
-            for step in cfg.test_dataloader.dataset.pipeline
-            if step['type'] != 'LoadMultiTaskAnnotations'
-        ]
-        pipeline = Compose(steps)
+        pipeline = Compose(
+            [TRANSFORMS.build(step) for step in image_pipeline(cfg)]
+        )
 
         def run(image: str | np.ndarray) -> dict:
             if isinstance(image, np.ndarray):

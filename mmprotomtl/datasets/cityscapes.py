@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from mmprotomtl.readers.files import read_npy
 from mmprotomtl.registry import DATASETS
-from mmprotomtl.utils.errors import choose
+from mmprotomtl.utils.errors import check_choice
 
 from .mtan_dataset import MTANDataset, read_classes
 
@@ -52,7 +52,7 @@ class CityscapesMTDataset(MTANDataset):
     )
 
     def __init__(self, num_classes: int = 7, **kwargs) -> None:
-        choose('num_classes', num_classes, CLASSES)
+        check_choice('num_classes', num_classes, CLASSES)
         self.num_classes = num_classes
         super().__init__(**kwargs)
 
@@ -60,7 +60,7 @@ class CityscapesMTDataset(MTANDataset):
     def task_facts(cls, args: Mapping) -> Mapping[str, dict]:
         """The tasks, with the classes that were chosen."""
         number = args.get('num_classes', 7)
-        choose('num_classes', number, CLASSES)
+        check_choice('num_classes', number, CLASSES)
         semseg = dict(num_classes=number, classes=CLASSES[number])
         return {**cls.METAINFO['tasks'], 'semseg': semseg}
 

@@ -1,12 +1,13 @@
 """Do data and model speak of the same tasks, and are there labels?"""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmprotomtl.datasets.wrappers import leaf_datasets
 from mmprotomtl.registry import HOOKS
 from mmprotomtl.tasks import Task
 from mmprotomtl.utils.dist import sum_over_ranks, unwrap
@@ -30,12 +31,12 @@ class TaskCheckHook(Hook):
         self._compare(runner, dataset, 'train_dataloader')
         mask = getattr(dataset, 'metainfo', {}).get('label_mask')
         if mask:
-            counts = ', '.join(f'{t} {n}' for t, n in mask['labels'].items())
-            runner.logger.info(
-                f'labels seen in training: protocol {mask["protocol"]}, seed '
-                f'{mask["seed"]}, source {mask["source"]}, {mask["images"]} '
-                f'images ({counts}), sha256 {mask["sha256"]}'
-            )
+            runner.logger.info(f'labels seen in training: {_described(mask)}')
+            for part in mask.get('parts', ()):
+                runner.logger.info(
+                    f'labels of {part["part"]} ({part["type"]}): '
+                    f'{_described(part)}'
+                )
 
     def before_val(self, runner: Runner) -> None:
         """Compare with the validation set, hand the tasks on."""
@@ -101,7 +102,11 @@ def compare_tasks(
         ValueError: One of the two has a task that the other lacks, or they
             mean different things by a task.
     """
-    parts = list(_with_tasks(dataset, f'{loader}.dataset'))
+    parts = [
+        (place, part)
+        for place, part in leaf_datasets(dataset, f'{loader}.dataset')
+        if hasattr(part, 'tasks')
+    ]
     if not parts:
         return
     found = {name for _, part in parts for name in part.tasks}
@@ -130,13 +135,11 @@ def compare_tasks(
                     )
 
 
-def _with_tasks(dataset: Any, place: str) -> Iterator[tuple[str, Any]]:
-    """The data sets with tasks in a wrapper, and their places."""
-    parts = getattr(dataset, 'datasets', None)
-    if parts is not None:
-        for number, part in enumerate(parts):
-            yield from _with_tasks(part, f'{place}.datasets.{number}')
-    elif hasattr(dataset, 'tasks'):
-        yield place, dataset
-    elif hasattr(dataset, 'dataset'):
-        yield from _with_tasks(dataset.dataset, f'{place}.dataset')
+def _described(mask: Mapping) -> str:
+    """The summary of a label mask as a line of the log."""
+    counts = ', '.join(f'{t} {n}' for t, n in mask['labels'].items())
+    return (
+        f'protocol {mask["protocol"]}, seed {mask["seed"]}, source '
+        f'{mask["source"]}, {mask["images"]} images ({counts}), sha256 '
+        f'{mask["sha256"]}'
+    )

@@ -10,7 +10,7 @@ from mmprotomtl.datasets import MultiTaskDataset
 from mmprotomtl.label_masks import PROTOCOLS
 from mmprotomtl.registry import DATASETS
 from mmprotomtl.tasks import build_tasks, complete_args, plain, task_class
-from mmprotomtl.utils.errors import choose
+from mmprotomtl.utils.errors import check_choice
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 #: What else in a config may name the tasks that it scores or draws.
@@ -208,7 +208,7 @@ def run_names(cfg: Any) -> list[str]:
     only = cfg.get('only_task')
     if only is None:
         return list(cfg['tasks'])
-    choose('only_task', only, cfg['tasks'])
+    check_choice('only_task', only, cfg['tasks'])
     return [only]
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from mmprotomtl.readers.ids import read_ids
 from mmprotomtl.registry import METRICS, TASK_MEASURES
 from mmprotomtl.tasks import PROTOCOLS, Task, build_tasks
-from mmprotomtl.utils.errors import choose
+from mmprotomtl.utils.errors import check_choice
 
 from .delta import Reference, ReferenceFiles
 from .measures import Measure
@@ -63,7 +63,7 @@ class MultiTaskMetric(BaseMetric):
         super().__init__(**kwargs)
         self._given = tasks is not None
         self._tasks = None if tasks is None else build_tasks(tasks)
-        choose('MultiTaskMetric.protocol', protocol, PROTOCOLS)
+        check_choice('MultiTaskMetric.protocol', protocol, PROTOCOLS)
         self.protocol = protocol
         self.reference = None if reference is None else Reference(reference)
         self._lists = {
@@ -99,7 +99,9 @@ class MultiTaskMetric(BaseMetric):
                 )
             self._tasks = build_tasks(self.dataset_meta['tasks'])
         for name in self._lists:
-            choose('a task of MultiTaskMetric.image_lists', name, self._tasks)
+            check_choice(
+                'a task of MultiTaskMetric.image_lists', name, self._tasks
+            )
         return self._tasks
 
     def _measure_cfgs(self, task: Task) -> list[dict]:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mmprotomtl.utils.errors import DataFileError, choose
+from mmprotomtl.utils.errors import DataFileError, check_choice
 
 #: Whose way of scoring: ours, or that of a line of published tables.
 PROTOCOLS = ('default', 'invpt', 'mtinet', 'mtpsl')
@@ -88,7 +88,7 @@ class Task(ABC):
             self.default_weight if loss_weight is None else float(loss_weight)
         )
         self.standing_metric = metric or self.default_metric
-        choose(
+        check_choice(
             f'tasks.{name}.metric',
             self.standing_metric,
             sorted(self.metric_directions),
@@ -328,7 +328,7 @@ class Task(ABC):
             protocol: One of :data:`PROTOCOLS`; the task's ``measures`` setting
                 goes before it.
         """
-        choose('protocol', protocol, PROTOCOLS)
+        check_choice('protocol', protocol, PROTOCOLS)
         if self.own_measures is not None:
             return [dict(measure) for measure in self.own_measures]
         if protocol == 'default':

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Mapping
 
 from mmprotomtl.registry import TASKS
-from mmprotomtl.utils.errors import choose
+from mmprotomtl.utils.errors import check_choice
 
 from .base import Task
 
@@ -49,7 +49,7 @@ def build_tasks(cfg: Mapping[str, Mapping | Task | None]) -> dict[str, Task]:
         allowed = ('type', *cls.settings())
         for key in args:
             if key != 'name':
-                choose(f'tasks.{name}: setting', key, allowed)
+                check_choice(f'tasks.{name}: setting', key, allowed)
         tasks[name] = TASKS.build(args)
     return tasks
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mmprotomtl.registry import TASK_MEASURES
-from mmprotomtl.utils.errors import choose
+from mmprotomtl.utils.errors import check_choice
 
 from .base import Measure, ratio
 
@@ -29,7 +29,7 @@ class ClassOverlap(Measure):
         classes: Sequence[str] | None = None,
         absent: str = 'ignore',
     ) -> None:
-        choose('ClassOverlap.absent', absent, ('ignore', 'zero'))
+        check_choice('ClassOverlap.absent', absent, ('ignore', 'zero'))
         self.num_classes = num_classes
         self.classes = classes
         self.absent = absent
