@@ -12,11 +12,12 @@ mask of its own: --part says which one is meant.
 import argparse
 import sys
 
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import ConfigDict, DictAction
 from prettytable import PrettyTable
 
 from mmprotomtl.datasets import MultiTaskDataset
 from mmprotomtl.datasets.unwrap import leaf_datasets
+from mmprotomtl.engine import load_config
 from mmprotomtl.label_masks import (
     PROTOCOLS,
     LabelMask,
@@ -75,9 +76,7 @@ def mask_of(args: argparse.Namespace, partial_labels: dict) -> LabelMask:
     Raises:
         ValueError: The data set is not known, or the mask does not fit it.
     """
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options)
     part = chosen_part(cfg.train_dataloader.dataset, args.part)
     dataset = DATASETS.build(dict(part, lazy_init=True))
     if not isinstance(dataset, MultiTaskDataset):

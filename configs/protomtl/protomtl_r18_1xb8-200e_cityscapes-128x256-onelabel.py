@@ -5,4 +5,4 @@ _base_ = [
     '../_base_/schedules/adam_200e.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(backbone=_base_.backbone, tasks=_base_.tasks)
+model = dict(backbone=_base_.backbone)

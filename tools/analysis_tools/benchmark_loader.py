@@ -34,6 +34,7 @@ from mmprotomtl.datasets.check import LOADERS
 from mmprotomtl.datasets.transforms import PartialAnnotation
 from mmprotomtl.datasets.transforms.partial_annotation import is_step
 from mmprotomtl.datasets.unwrap import leaf_datasets
+from mmprotomtl.engine import load_config
 from mmprotomtl.utils.files import write_json
 from mmprotomtl.utils.processes import (
     children,
@@ -309,9 +310,7 @@ def _change(rows: list[dict], kind: str) -> str:
 def main() -> None:
     """Measure."""
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmprotomtl'))
     mp_cfg = cfg.get('env_cfg', {}).get('mp_cfg', {})
     set_multi_processing(**mp_cfg, distributed=False)

@@ -4,8 +4,8 @@ data_root = 'data/cityscapes'
 batch_size = 8
 
 tasks = dict(
-    semseg=dict(num_classes=7),
-    depth=dict(unit='disparity', metric='absErr'),
+    semseg=dict(),  # as many classes as the data sets' num_classes
+    depth=dict(metric='absErr'),
 )
 train_pipeline = [
     dict(type='LoadMultiTaskImage'),
@@ -28,7 +28,6 @@ train_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         split='train',
-        tasks=tasks,
         partial_labels=dict(mask_file=data_root + '/onelabel.pth'),
         pipeline=train_pipeline,
     ),
@@ -44,7 +43,6 @@ val_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         split='val',
-        tasks=tasks,
         test_mode=True,
         pipeline=test_pipeline,
     ),

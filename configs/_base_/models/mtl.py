@@ -1,5 +1,5 @@
 # The plain multi-task baseline: fused scales, a decoder and a linear head for
-# each task. A config that takes it adds the backbone and the tasks.
+# each task. A config that takes it adds the backbone.
 channels = 512  # width of shared and task features
 stride = 8  # of shared and task features
 decoder_blocks = 2  # residual blocks of a task decoder
