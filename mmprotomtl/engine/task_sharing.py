@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 from mmengine.config import ConfigDict
 
 from mmprotomtl.datasets import MultiTaskDataset
+from mmprotomtl.datasets.transforms import PartialAnnotation
+from mmprotomtl.datasets.transforms.partial_annotation import is_step
+from mmprotomtl.datasets.unwrap import leaf_datasets
 from mmprotomtl.label_masks import PROTOCOLS
 from mmprotomtl.registry import DATASETS
 from mmprotomtl.tasks import build_tasks, complete_args, plain, task_class
@@ -58,24 +61,16 @@ def data_places(cfg: Any) -> list[Place]:
     """The data sets of a run's config, those in wrappers too."""
     found: list[Place] = []
     for loader in LOADERS:
-        inner = (cfg.get(loader) or {}).get('dataset')
-        if isinstance(inner, Mapping):
-            found.extend(_inside(f'{loader}.dataset', inner, False))
+        dataset = (cfg.get(loader) or {}).get('dataset')
+        for name, part in leaf_datasets(dataset, f'{loader}.dataset'):
+            if not isinstance(part, Mapping):
+                continue
+            cls = part.get('type')
+            cls = DATASETS.get(cls) if isinstance(cls, str) else cls
+            ours = isinstance(cls, type) and issubclass(cls, MultiTaskDataset)
+            joined = '.datasets.' in name
+            found.append(Place(name, part, cls if ours else None, joined))
     return found
-
-
-def _inside(name: str, cfg: Any, some: bool) -> Iterator[Place]:
-    if isinstance(cfg.get('dataset'), Mapping):
-        yield from _inside(f'{name}.dataset', cfg['dataset'], some)
-    elif cfg.get('datasets') is not None:
-        for number, part in enumerate(cfg['datasets']):
-            if isinstance(part, Mapping):
-                yield from _inside(f'{name}.datasets.{number}', part, True)
-    else:
-        cls = cfg.get('type')
-        cls = DATASETS.get(cls) if isinstance(cls, str) else cls
-        ours = isinstance(cls, type) and issubclass(cls, MultiTaskDataset)
-        yield Place(name, cfg, cls if ours else None, some)
 
 
 def _other_places(cfg: Any) -> Iterator[Place]:
@@ -333,7 +328,7 @@ def _drawn(place: Place) -> Iterator[Any]:
         given = ConfigDict(protocol=given)
         place.cfg['partial_labels'] = given
     steps = place.cfg.get('pipeline') or []
-    found = [s for s in steps if s.get('type') == 'PartialAnnotation']
+    found = [step for step in steps if is_step(step, PartialAnnotation)]
     for settings in (given, *found):
         if isinstance(settings, Mapping) and 'protocol' in settings:
             yield settings
