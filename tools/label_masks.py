@@ -11,10 +11,11 @@ partial_labels=dict(mask_file=FILE) in the training data set of a config.
 import argparse
 import sys
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from prettytable import PrettyTable
 
 from mmprotomtl.datasets import MultiTaskDataset
+from mmprotomtl.engine import load_config
 from mmprotomtl.label_masks import (
     PROTOCOLS,
     LabelMask,
@@ -62,9 +63,7 @@ def parse_args() -> argparse.Namespace:
 
 def bound_mask(args: argparse.Namespace, partial_labels: dict) -> LabelMask:
     """The mask of a config's training set, with other ``partial_labels``."""
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options)
     dataset_cfg = cfg.train_dataloader.dataset
     own = dataset_cfg.get('partial_labels') or {}
     if 'protocol' in partial_labels and own.get('tasks'):

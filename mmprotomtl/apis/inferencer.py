@@ -10,8 +10,11 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 from mmengine.infer import BaseInferencer
 from mmengine.registry import init_default_scope
+from mmengine.runner.checkpoint import _load_checkpoint
 from mmengine.visualization import Visualizer
+from torch import nn
 
+from mmprotomtl.engine import share_tasks
 from mmprotomtl.readers.files import DataFile, read_rgb
 from mmprotomtl.registry import INFERENCERS, TRANSFORMS
 from mmprotomtl.structures import MultiTaskDataSample
@@ -26,6 +29,21 @@ class _Picture(NamedTuple):
     def load(self) -> np.ndarray:
         """The image."""
         return self.pixels
+
+
+def stored_config(checkpoint: str) -> Config:
+    """The config of the run that wrote a checkpoint.
+
+    Raises:
+        ValueError: The checkpoint holds none.
+    """
+    stored = _load_checkpoint(checkpoint, map_location='cpu')
+    text = stored.get('meta', {}).get('cfg')
+    if text is None:
+        raise ValueError(
+            f'{checkpoint} holds no config: give the config file as `model`'
+        )
+    return Config.fromstring(text, file_format='.py')
 
 
 @INFERENCERS.register_module()
@@ -63,6 +81,16 @@ class MultiTaskInferencer(BaseInferencer):
         init_default_scope('mmprotomtl')
         super().__init__(model, weights, device, 'mmprotomtl', show_progress)
 
+    def _init_model(
+        self, cfg: ConfigDict, weights: str | None, device: str = 'cpu'
+    ) -> nn.Module:
+        """The model, from the config of a run or of a checkpoint."""
+        if not cfg:
+            assert weights is not None
+            cfg.update(stored_config(weights)._cfg_dict)
+        share_tasks(cfg)
+        return super()._init_model(cfg, weights, device)
+
     def _init_pipeline(self, cfg: ConfigDict) -> Callable:
         """The test pipeline without what reads labels."""
         steps = [
@@ -91,10 +119,11 @@ class MultiTaskInferencer(BaseInferencer):
         return run
 
     def _init_visualizer(self, cfg: ConfigDict) -> Visualizer:
-        cfg.visualizer.tasks = dict(cfg.model.tasks)
         # Pictures are returned or saved here, by no backend.
         cfg.visualizer.pop('vis_backends', None)
-        return super()._init_visualizer(cfg)
+        visualizer = super()._init_visualizer(cfg)
+        visualizer.take_tasks(self.model.tasks)
+        return visualizer
 
     def visualize(
         self,

@@ -44,9 +44,7 @@ class CityscapesMTDataset(MTANDataset):
     """
 
     METAINFO: ClassVar[dict] = dict(
-        tasks=dict(
-            semseg=dict(), depth=dict(unit='disparity', metric='absErr')
-        )
+        tasks=dict(semseg=dict(), depth=dict(unit='disparity'))
     )
     PUBLISHED: ClassVar[dict] = dict(train=2975, val=500)
     FOLDERS: ClassVar[dict] = dict(
@@ -58,11 +56,17 @@ class CityscapesMTDataset(MTANDataset):
         self.num_classes = num_classes
         super().__init__(**kwargs)
 
-    def known_tasks(self) -> Mapping[str, dict]:
+    @classmethod
+    def task_facts(cls, args: Mapping) -> Mapping[str, dict]:
         """The tasks, with the classes that were chosen."""
-        classes = CLASSES[self.num_classes]
-        semseg = dict(num_classes=self.num_classes, classes=classes)
-        return {**self.METAINFO['tasks'], 'semseg': semseg}
+        number = args.get('num_classes', 7)
+        choose('num_classes', number, CLASSES)
+        semseg = dict(num_classes=number, classes=CLASSES[number])
+        return {**cls.METAINFO['tasks'], 'semseg': semseg}
+
+    def known_tasks(self) -> Mapping[str, dict]:
+        """:meth:`task_facts` of this data set."""
+        return self.task_facts(dict(num_classes=self.num_classes))
 
     @property
     def folders(self) -> Mapping[str, tuple[str, Callable]]:

@@ -124,9 +124,14 @@ class ImageFolderMTDataset(MultiTaskDataset):
         self._labelled: dict[str, tuple[str, ...]] = {}
         super().__init__(tasks=tasks, **kwargs)
 
-    def known_tasks(self) -> Mapping[str, dict]:
+    @classmethod
+    def task_facts(cls, args: Mapping) -> Mapping[str, dict]:
         """Those that have a folder; what they mean is the config's matter."""
-        return {name: {} for name in self.folders}
+        return {name: {} for name in args['folders']}
+
+    def known_tasks(self) -> Mapping[str, dict]:
+        """:meth:`task_facts` of this data set."""
+        return self.task_facts(dict(folders=self.folders))
 
     def has_label(self, sample_id: str, task: str) -> bool:
         """Whether there is a file."""

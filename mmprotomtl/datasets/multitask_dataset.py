@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 
 from mmprotomtl.datasets.samplers import sample_seed
 from mmprotomtl.registry import TRANSFORMS
-from mmprotomtl.tasks import Task, build_tasks
+from mmprotomtl.tasks import Task, build_tasks, complete_args
 from mmprotomtl.utils.errors import DataFileError, choose
 
 from .transforms.partial_annotation import PartialAnnotation
@@ -20,8 +20,9 @@ class MultiTaskDataset(BaseDataset):
     """Images with labels of several tasks, each image of some.
 
     A subclass is a layout on disk: its ``METAINFO['tasks']`` holds what the
-    data set knows of each task (the classes of ``semseg``), and
-    :meth:`load_data_list` says where the files are and how they are read.
+    files say of each task (the classes of ``semseg``, see
+    :meth:`task_facts`), and :meth:`load_data_list` says where the files are
+    and how they are read.
 
     Each entry of the data list is a dict with ``sample_id`` (str), ``image``
     (a :class:`~mmprotomtl.readers.files.DataFile`, RGB) and ``labels`` (task
@@ -29,8 +30,10 @@ class MultiTaskDataset(BaseDataset):
     those that the label mask hides are taken out of ``labels`` first.
 
     Args:
-        tasks: Name -> arguments, as the config's ``tasks``; what the data set
-            knows of a task is filled in. None: all of the data set's tasks.
+        tasks: Name -> arguments, as the config's ``tasks``; what the files say
+            of a task is filled in. None: all of the data set's tasks. In the
+            config of a run it is left out: ``load_config`` hands the run's
+            tasks to all data sets.
         partial_labels: Arguments of :class:`PartialAnnotation`, put in front
             of the pipeline; None: none is added.
         split: The part of the data set.
@@ -85,36 +88,47 @@ class MultiTaskDataset(BaseDataset):
         ]
         super().__init__(pipeline=steps, **kwargs)
 
-    def known_tasks(self) -> Mapping[str, dict]:
-        """Task -> what the data set knows of it, in the order of the columns
-        of its published label masks.
+    @classmethod
+    def task_facts(cls, args: Mapping) -> Mapping[str, dict]:
+        """What the files say of each task that they label.
+
+        Facts are arguments of the tasks that follow from the files: classes
+        and palette, unit, the edge benchmark's ``max_dist``, the range of
+        depths that pictures show. How a task is weighted and scored is the
+        run's choice, not the files'.
+
+        Args:
+            args: The data set's own arguments, as in a config.
+
+        Returns:
+            Task -> facts, in the order of the columns of published masks.
         """
-        return self.METAINFO['tasks']
+        del args
+        return cls.METAINFO['tasks']
+
+    def known_tasks(self) -> Mapping[str, dict]:
+        """:meth:`task_facts` of this data set."""
+        return self.task_facts({})
 
     def _fill_in(self, tasks: Mapping[str, dict] | None) -> dict[str, dict]:
-        """The arguments of the tasks, the config's over the data set's.
+        """The arguments of the tasks, completed by the facts of the files.
 
         Raises:
-            ValueError: The data set has no such task, or other classes.
+            ValueError: The data set has no such task, or an argument
+                contradicts the files.
         """
         known = self.known_tasks()
         if tasks is None:
             return {name: dict(args) for name, args in known.items()}
+        source = type(self).__name__
         filled = {}
         for name, args in tasks.items():
             if name not in known:
                 raise ValueError(
-                    f'tasks.{name}: {type(self).__name__} has no labels of '
-                    f'it; it has {list(known)}'
+                    f'tasks.{name}: {source} has no labels of it; it has '
+                    f'{list(known)}'
                 )
-            args = dict(args or {})
-            ours = known[name].get('num_classes')
-            if ours not in (None, args.get('num_classes', ours)):
-                raise ValueError(
-                    f'tasks.{name}.num_classes={args["num_classes"]}, but '
-                    f'{type(self).__name__} has {ours} classes'
-                )
-            filled[name] = {**known[name], **args}
+            filled[name] = complete_args(name, args, known[name], source)
         return filled
 
     @property

@@ -38,7 +38,7 @@ class EdgeTask(BinaryTask):
     """
 
     default_weight: ClassVar[float] = 50.0
-    metrics: ClassVar[Mapping[str, bool]] = {
+    metric_directions: ClassVar[Mapping[str, bool]] = {
         'odsF': True,
         'oisF': True,
         'AP': True,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from mmprotomtl.datasets import SyntheticScenesDataset
+from mmprotomtl.engine import load_config
 from mmprotomtl.models import MultiTaskSegmentor
 from mmprotomtl.registry import MODELS
 
@@ -123,19 +124,23 @@ def scene_batch(
 
 def tiny_run(tasks: dict | None = None) -> dict:
     """Config of a whole run of seconds on scenes, over
-    ``configs/_base_/default_runtime.py``.
+    ``configs/_base_/default_runtime.py``, its tasks in model and data sets.
 
     Args:
         tasks: As in a config; None: all six.
     """
     tasks = tasks or TASKS
+    model = tiny_cfg(tasks)
+    # Said once, and handed on below.
+    del model['tasks']
     load = [
         dict(type='LoadMultiTaskImage'),
         dict(type='LoadMultiTaskAnnotations'),
     ]
-    scenes = dict(type='SyntheticScenesDataset', size=(32, 48), tasks=tasks)
-    return dict(
-        model=tiny_cfg(tasks),
+    scenes = dict(type='SyntheticScenesDataset', size=(32, 48))
+    run = dict(
+        tasks=tasks,
+        model=model,
         train_dataloader=dict(
             batch_size=4,
             num_workers=2,
@@ -171,3 +176,4 @@ def tiny_run(tasks: dict | None = None) -> dict:
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-3)),
         default_hooks=dict(logger=dict(interval=1)),
     )
+    return load_config(run).to_dict()

@@ -32,6 +32,7 @@ from prettytable import PrettyTable
 from torch.utils.data import DataLoader
 
 from mmprotomtl.datasets.check import LOADERS
+from mmprotomtl.engine import load_config
 from mmprotomtl.utils.files import write_json
 from mmprotomtl.utils.processes import (
     children,
@@ -322,9 +323,7 @@ def _change(rows: list[dict], kind: str) -> str:
 def main() -> None:
     """Measure."""
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmprotomtl'))
     mp_cfg = cfg.get('env_cfg', {}).get('mp_cfg', {})
     set_multi_processing(**mp_cfg, distributed=False)

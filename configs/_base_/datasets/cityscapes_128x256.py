@@ -5,6 +5,6 @@ dataset_type = 'CityscapesMTDataset'
 data_root = 'data/cityscapes'
 batch_size = 8
 tasks = dict(
-    semseg=dict(num_classes=7),
-    depth=dict(unit='disparity', metric='absErr'),
+    semseg=dict(),  # as many classes as the data sets' num_classes
+    depth=dict(metric='absErr'),
 )

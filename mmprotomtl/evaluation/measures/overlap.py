@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmprotomtl.registry import MEASURES
+from mmprotomtl.registry import TASK_MEASURES
 from mmprotomtl.utils.errors import choose
 
 from .base import Measure, ratio
 
 
-@MEASURES.register_module()
+@TASK_MEASURES.register_module()
 class ClassOverlap(Measure):
     """mIoU and pixel accuracy in percent, from one confusion matrix.
 
