@@ -11,7 +11,6 @@ import sys
 
 import numpy as np
 import pytest
-from mmengine.config import Config
 from PIL import Image
 
 from mmprotomtl.engine import load_config
