@@ -27,10 +27,9 @@ custom_hooks = [
     dict(type='PrototypeLogHook', interval=50),
     dict(type='MetricsFileHook'),
 ]
-vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(
     type='MultiTaskLocalVisualizer',
-    vis_backends=vis_backends,
+    vis_backends=[dict(type='LocalVisBackend')],
     name='visualizer',
 )
 log_processor = dict(by_epoch=True)

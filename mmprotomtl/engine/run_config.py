@@ -8,6 +8,8 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from mmprotomtl.label_masks import PROTOCOLS
+from mmprotomtl.utils.config_variables import fill_in_variables, set_variables
+from mmprotomtl.utils.old_configs import read_config
 
 from .task_sharing import hand_over, take_copies
 
@@ -43,11 +45,12 @@ def load_config(
             names the place, the key, the values and where to set it.
     """
     if isinstance(file, (str, Path)):
-        cfg = Config.fromfile(file)
+        cfg = read_config(file)
     elif isinstance(file, Config):
         cfg = copy.deepcopy(file)
     else:
         cfg = Config(copy.deepcopy(dict(file)))
+    options = set_variables(cfg, options or {})
     named = take_copies(cfg)
     if options:
         masks = _label_options(options)
@@ -72,6 +75,7 @@ def share_tasks(cfg: Config | ConfigDict) -> None:
     Raises:
         ValueError: See :func:`load_config`.
     """
+    fill_in_variables(cfg)
     hand_over(cfg, take_copies(cfg))
 
 

@@ -11,9 +11,9 @@ import sys
 
 import numpy as np
 import pytest
-from mmengine.config import Config
 from PIL import Image
 
+from mmprotomtl.engine import load_config
 from mmprotomtl.registry import DATASETS
 from tests.conftest import ROOT
 
@@ -54,7 +54,7 @@ def small(config):
 
     Image sizes, transforms, losses and scores stay as they are.
     """
-    cfg = Config.fromfile(METHOD / config)
+    cfg = load_config(METHOD / config)
     cfg.merge_from_dict(
         {
             'model.backbone.stem_channels': 8,

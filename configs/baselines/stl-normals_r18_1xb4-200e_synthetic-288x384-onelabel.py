@@ -1,4 +1,0 @@
-_base_ = './mtl_r18_1xb4-200e_synthetic-288x384-onelabel.py'
-
-# A single task, trained on the images that the multi-task run sees labels of.
-only_task = 'normals'

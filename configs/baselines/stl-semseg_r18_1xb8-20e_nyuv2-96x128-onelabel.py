@@ -1,4 +1,0 @@
-_base_ = './mtl_r18_1xb8-20e_nyuv2-96x128-onelabel.py'
-
-# A single task, trained on the images that the multi-task run sees labels of.
-only_task = 'semseg'
