@@ -46,10 +46,10 @@ def build_tasks(cfg: Mapping[str, Mapping | Task | None]) -> dict[str, Task]:
                 f'tasks.{name}: {cls.__name__} is no complete task, it lacks '
                 f'{", ".join(missing)}; see mmprotomtl.tasks.Task'
             )
+        allowed = ('type', *cls.settings())
         for key in args:
-            choose(
-                f'tasks.{name}: key', key, ('type', 'name', *cls.settings())
-            )
+            if key != 'name':
+                choose(f'tasks.{name}: setting', key, allowed)
         tasks[name] = TASKS.build(args)
     return tasks
 
@@ -65,8 +65,8 @@ def task_class(name: str, args: Mapping) -> type[Task]:
         ValueError: No such task is registered.
     """
     kind = args.get('type', name)
-    cls = kind if inspect.isclass(kind) else TASKS.get(kind)
-    if cls is None:
+    cls = TASKS.get(kind) if isinstance(kind, str) else kind
+    if not (inspect.isclass(cls) and issubclass(cls, Task)):
         raise ValueError(
             f'tasks.{name}.type={kind!r} is not a registered task: choose one '
             f'of {sorted(TASKS.module_dict)}, or register your own in '

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from mmprotomtl.datasets import SyntheticScenesDataset
-from mmprotomtl.engine import load_config
 from mmprotomtl.models import MultiTaskSegmentor
 from mmprotomtl.registry import MODELS
 
@@ -124,23 +123,23 @@ def scene_batch(
 
 def tiny_run(tasks: dict | None = None) -> dict:
     """Config of a whole run of seconds on scenes, over
-    ``configs/_base_/default_runtime.py``, its tasks in model and data sets.
+    ``configs/_base_/default_runtime.py``.
+
+    Model and data sets have their copies of the tasks already, so that it can
+    also be built without :func:`mmprotomtl.engine.load_config`.
 
     Args:
         tasks: As in a config; None: all six.
     """
     tasks = tasks or TASKS
-    model = tiny_cfg(tasks)
-    # Said once, and handed on below.
-    del model['tasks']
     load = [
         dict(type='LoadMultiTaskImage'),
         dict(type='LoadMultiTaskAnnotations'),
     ]
-    scenes = dict(type='SyntheticScenesDataset', size=(32, 48))
-    run = dict(
+    scenes = dict(type='SyntheticScenesDataset', size=(32, 48), tasks=tasks)
+    return dict(
         tasks=tasks,
-        model=model,
+        model=tiny_cfg(tasks),
         train_dataloader=dict(
             batch_size=4,
             num_workers=2,
@@ -176,4 +175,3 @@ def tiny_run(tasks: dict | None = None) -> dict:
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-3)),
         default_hooks=dict(logger=dict(interval=1)),
     )
-    return load_config(run).to_dict()

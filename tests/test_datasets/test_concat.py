@@ -149,7 +149,8 @@ def test_the_check_looks_at_all_parts(parts):
 def test_training(parts, tiny_config, tool, tmp_path):
     """A network of both tasks learns from two folders of one task each."""
     cfg = Config.fromfile(tiny_config)
-    cfg.model.tasks = dict(semseg=dict(num_classes=5), depth=dict())
+    cfg.tasks = dict(semseg=dict(num_classes=5), depth=dict())
+    del cfg.model['tasks']
     loader = cfg.train_dataloader
     loader.batch_size = 2
     loader.dataset = dict(type='MultiTaskConcatDataset', datasets=parts[:2])
