@@ -42,7 +42,8 @@ def load_config(
     Raises:
         ValueError: Copies of a task's setting differ, a setting contradicts
             the files or is unknown, or a data set lacks a task. The message
-            names the place, the key, the values and where to set it.
+            names the place, the key, the values and where to set it. Or an
+            option acts nowhere, or the file is one of an earlier version.
     """
     if isinstance(file, (str, Path)):
         cfg = read_config(file)

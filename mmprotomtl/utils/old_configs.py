@@ -107,8 +107,9 @@ def read_config(file: str | Path) -> Config:
     try:
         return Config.fromfile(file)
     except FileNotFoundError as error:
-        missing = re.search(r'"([^"]+)"', str(error))
-        path = missing[1] if missing else str(file)
+        # mmengine raises its own for the file, Python's for those below.
+        quoted = re.search(r'"([^"]+)"', str(error))
+        path = error.filename or (quoted[1] if quoted else file)
         new = new_config(path)
         if new is None:
             raise

@@ -74,9 +74,7 @@ def relative_to(reports: dict[str, dict], reference: Sequence[str]) -> str:
     if not files:
         files = [f for r in reports.values() for f in r.get('reference') or ()]
     named = [
-        Path(read_report(file).get('config') or file).stem
-        if Path(file).is_file()
-        else str(file)
+        method(read_report(file), file) if Path(file).is_file() else str(file)
         for file in files
     ]
     return ', '.join(dict.fromkeys(named))
@@ -100,7 +98,8 @@ def delta_m(file: str, report: dict, reference: Sequence[str]) -> float | None:
         chosen.check(report)
         tasks = {
             name: SimpleNamespace(
-                metric=task['metric'], higher_is_better=task['higher']
+                standing_metric=task['metric'],
+                higher_is_better=task['higher'],
             )
             for name, task in report.get('tasks', {}).items()
         }
@@ -113,11 +112,18 @@ def about(report: dict) -> tuple[str, ...]:
     """What tells one row from another: method, labels, mask, checkpoint."""
     mask = report.get('label_mask') or dict(protocol='full')
     return (
-        Path(report.get('config') or 'unnamed').stem + inference(report),
+        method(report) + inference(report),
         labels(mask),
         mask.get('sha256', '-')[:8],
         checkpoint(report),
     )
+
+
+def method(report: dict, unnamed: str = 'unnamed') -> str:
+    """The config, and which of its tasks it was where that is a single one."""
+    name = Path(report.get('config') or unnamed).stem
+    tasks = list(report.get('tasks') or ())
+    return f'{name} ({tasks[0]} only)' if len(tasks) == 1 else name
 
 
 def labels(mask: dict) -> str:
