@@ -12,7 +12,8 @@ from mmengine.infer import BaseInferencer
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 
-from mmprotomtl.readers.files import DataFile, read_rgb
+from mmprotomtl.datasets.transforms.allowed import check_pipeline
+from mmprotomtl.readers import DataFile, read_rgb
 from mmprotomtl.registry import INFERENCERS, TRANSFORMS
 from mmprotomtl.structures import MultiTaskDataSample
 
@@ -70,6 +71,7 @@ class MultiTaskInferencer(BaseInferencer):
             for step in cfg.test_dataloader.dataset.pipeline
             if step['type'] != 'LoadMultiTaskAnnotations'
         ]
+        check_pipeline(steps)
         pipeline = Compose(steps)
 
         def run(image: str | np.ndarray) -> dict:

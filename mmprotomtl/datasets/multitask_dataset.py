@@ -13,6 +13,7 @@ from mmprotomtl.registry import TRANSFORMS
 from mmprotomtl.tasks import Task, build_tasks
 from mmprotomtl.utils.errors import DataFileError, choose
 
+from .transforms.allowed import check_pipeline
 from .transforms.partial_annotation import PartialAnnotation
 
 
@@ -83,6 +84,7 @@ class MultiTaskDataset(BaseDataset):
             TRANSFORMS.build(step) if isinstance(step, Mapping) else step
             for step in pipeline
         ]
+        check_pipeline(steps)
         super().__init__(pipeline=steps, **kwargs)
 
     def known_tasks(self) -> Mapping[str, dict]:

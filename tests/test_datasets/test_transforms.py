@@ -10,7 +10,7 @@ from mmprotomtl.datasets.transforms import (
     MultiTaskResize,
     PackMultiTaskInputs,
 )
-from mmprotomtl.readers.files import DataFile, read_npy, read_rgb
+from mmprotomtl.readers import DataFile, read_npy, read_rgb
 from mmprotomtl.tasks import build_tasks
 from mmprotomtl.testing import TASKS
 from mmprotomtl.utils.errors import DataFileError
@@ -128,7 +128,7 @@ def test_random_decisions_do_not_depend_on_labels():
 
 
 def test_classes_survive_resizing():
-    results = MultiTaskResize(scale=(33, 21))(scene())
+    results = MultiTaskResize(scale=(33, 21), keep_ratio=False)(scene())
     maps = results['gt_maps']
     assert set(np.unique(maps['semseg'])) <= set(range(7))
     assert set(np.unique(maps['edge'])) <= {0, 1}
@@ -143,7 +143,7 @@ def test_labels_in_a_test_pipeline_keep_the_original_size():
         num_scenes=1,
         pipeline=[
             LOAD[0],
-            dict(type='MultiTaskResize', scale=(40, 32)),
+            dict(type='MultiTaskResize', scale=(40, 32), keep_ratio=False),
             LOAD[1],
             dict(type='PackMultiTaskInputs'),
         ],

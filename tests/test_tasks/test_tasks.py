@@ -88,7 +88,7 @@ def test_impossible_depth_and_normals_are_unknown(tasks):
     assert checked[0, 0].tolist() == [0, 0, -1]
     assert checked[0, 2].tolist() == [0, 0, 0]
     valid = tasks['normals'].valid(batched(checked))
-    assert valid.tolist() == [[[True, True, False]]]
+    assert valid.tolist() == [[[True, False, False]]]
 
 
 def test_human_parts_without_a_person_are_no_label(tasks):
