@@ -27,8 +27,10 @@ def _is_id(line: str) -> bool:
         sign.isalnum()
         or sign == '_'
         # Vowel signs and accents that have no composed form.
-        or place > 0
-        and (sign in '-.' or unicodedata.category(sign)[0] == 'M')
+        or (
+            place > 0
+            and (sign in '-.' or unicodedata.category(sign)[0] == 'M')
+        )
         for place, sign in enumerate(line)
     )
 

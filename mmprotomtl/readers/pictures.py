@@ -48,10 +48,8 @@ def read_rgb(path: str) -> np.ndarray:
             point), or it is too large or animated.
     """
     with _opened(path, PHOTO_FORMATS) as picture:
-        if (
-            picture.mode in _GRAY_16
-            or _bits(picture, path) == 16
-            and (picture.mode == 'I')
+        if picture.mode in _GRAY_16 or (
+            _bits(picture, path) == 16 and (picture.mode == 'I')
         ):
             gray = np.asarray(picture).astype(np.uint16) >> 8
             pixels = np.repeat(gray.astype(np.uint8)[..., None], 3, 2)
@@ -105,7 +103,7 @@ def read_picture(
         else:
             numbers, alpha = _channels(picture, path, bits)
         _check_opaque(picture, numbers, alpha, path)
-        if shown and (mode == '1' or mode == 'L' and bits < 8):
+        if shown and (mode == '1' or (mode == 'L' and bits < 8)):
             numbers = numbers * np.uint8(255 // (2**bits - 1))
         elif mode in ('P', 'PA'):
             colours = _palette(picture)

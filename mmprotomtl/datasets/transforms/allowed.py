@@ -138,9 +138,9 @@ def _inner(step: object) -> Sequence | None:
 
 
 def _refusal(step: object) -> str:
-    name = type(step).__name__
+    name, package = type(step).__name__, _package(type(step))
     text = (
-        f'pipeline: {name} of {_package(type(step))} is not allowed: it moves the pixels '
+        f'pipeline: {name} of {package} is not allowed: it moves the pixels '
         'of the image, or may do so, and leaves the labels of the tasks where '
         'they are'
     )
