@@ -7,13 +7,13 @@ by :func:`read_picture`. What cannot be converted without a guess is refused
 with the file's name. ICC profiles and gamma values are ignored.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from mmprotomtl.utils.errors import DataFileError
 
@@ -204,7 +204,7 @@ def picture_doubts(path: str, label: bool) -> list[str]:
 
 
 @contextmanager
-def _opened(path: str, formats: Sequence[str]) -> Iterator[Image.Image]:
+def _opened(path: str, formats: tuple[str, ...]) -> Iterator[Image.Image]:
     """A picture of some formats with its pixels, checked to be one and not
     too large.
     """
@@ -230,7 +230,7 @@ def _bits(picture: Image.Image, path: str) -> int:
     if picture.format == 'PNG':
         with Path(path).open('rb') as file:
             return file.read(25)[24]
-    if picture.format == 'TIFF':
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
         return max(picture.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
     return 1 if picture.mode == '1' else 8
 
@@ -290,7 +290,7 @@ def _deep_channels(
         numbers = array[..., 0]
     alpha = None
     if array.ndim == 3 and array.shape[2] in (2, 4):
-        alpha = (array[..., -1] >> 8).astype(np.uint8)
+        alpha = (array[..., -1] // 256).astype(np.uint8)
     return numbers, alpha
 
 
