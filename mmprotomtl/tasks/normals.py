@@ -39,7 +39,7 @@ class NormalsTask(Task):
     label_kind: str = 'measure'
     fit_interpolation: ClassVar[int] = cv2.INTER_CUBIC
     default_weight: ClassVar[float] = 10.0
-    metrics: ClassVar[Mapping[str, bool]] = {
+    metric_directions: ClassVar[Mapping[str, bool]] = {
         'mErr': False,
         'rmse': False,
         'within_11.25': True,
