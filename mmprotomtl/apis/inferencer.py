@@ -18,10 +18,11 @@ from mmprotomtl.datasets.transforms import (
     LoadMultiTaskAnnotations,
     PartialAnnotation,
 )
+from mmprotomtl.datasets.transforms.allowed import check_pipeline
 from mmprotomtl.datasets.transforms.partial_annotation import is_step
 from mmprotomtl.datasets.unwrap import leaf_datasets
 from mmprotomtl.engine import share_tasks
-from mmprotomtl.readers.files import DataFile, read_rgb
+from mmprotomtl.readers import DataFile, read_rgb
 from mmprotomtl.registry import INFERENCERS, TRANSFORMS
 from mmprotomtl.structures import MultiTaskDataSample
 
@@ -142,9 +143,9 @@ class MultiTaskInferencer(BaseInferencer):
 
     def _init_pipeline(self, cfg: ConfigDict) -> Callable:
         """The test pipeline without what reads labels."""
-        pipeline = Compose(
-            [TRANSFORMS.build(step) for step in image_pipeline(cfg)]
-        )
+        steps = [TRANSFORMS.build(step) for step in image_pipeline(cfg)]
+        check_pipeline(steps)
+        pipeline = Compose(steps)
 
         def run(image: str | np.ndarray) -> dict:
             if isinstance(image, np.ndarray):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mmprotomtl.datasets.cityscapes import CityscapesMTDataset
-from mmprotomtl.readers.files import DataFile, read_picture, read_rgb
+from mmprotomtl.readers import DataFile, read_picture, read_rgb
 from mmprotomtl.utils.errors import DataFileError
 
 from .output import Job, convert, report_counts, resize

@@ -10,14 +10,15 @@ from typing import NamedTuple
 from mmengine.registry import DefaultScope
 from prettytable import PrettyTable
 
-from mmprotomtl.readers.files import check_size
+from mmprotomtl.readers import DataFile, check_size, picture_doubts
+from mmprotomtl.readers.pictures import PHOTO_ENDINGS
 from mmprotomtl.registry import DATASETS
 from mmprotomtl.tasks import Task
 from mmprotomtl.utils.errors import DataFileError
 from mmprotomtl.utils.parallel import parallel_map
 
 from .multitask_dataset import MultiTaskDataset
-from .transforms.loading import LoadMultiTaskImage
+from .transforms.loading import LoadMultiTaskImage, check_stored
 from .transforms.partial_annotation import PartialAnnotation, is_step
 from .unwrap import leaf_datasets, wrapped_datasets
 
@@ -230,6 +231,7 @@ def _read_all(
         if (error['file'], error['problem']) not in known:
             known.add((error['file'], error['problem']))
             report['errors'].append(error)
+    report['warnings'].extend(doubt for item in done for doubt in item[3])
     for name, task in tasks.items():
         labels = [item[1][name] for item in done if name in item[1]]
         entry: dict = dict(
@@ -254,11 +256,14 @@ def _count(shapes: Iterator[str]) -> dict[str, int]:
 
 def _read_one(
     tasks: Mapping[str, Task], info: dict
-) -> tuple[str | None, dict[str, tuple[str, dict]], list[dict]]:
-    """Read a sample: its image's shape, its labels' statistics, errors."""
-    errors, labels, size = [], {}, None
+) -> tuple[str | None, dict[str, tuple[str, dict]], list[dict], list[dict]]:
+    """Read a sample: its image's shape, its labels' statistics, errors and
+    doubts.
+    """
+    errors, doubts, labels, size = [], [], {}, None
     try:
         size = LoadMultiTaskImage().transform(dict(info))['ori_shape']
+        doubts.extend(_doubts(info['image'], label=False))
     except Exception as error:
         errors.append(_problem(error, info['image'].path))
     for name, file in info['labels'].items():
@@ -266,14 +271,23 @@ def _read_one(
             continue
         try:
             raw = file.load()
-            label = tasks[name].check_label(raw, file.path)
+            label = check_stored(tasks[name], file, raw)
             if size is not None:
                 check_size(label, size, file.path)
             described = tasks[name].describe(label, raw)
             labels[name] = (_text(label.shape), described)
+            doubts.extend(_doubts(file, label=True))
         except Exception as error:
             errors.append(_problem(error, file.path))
-    return (_text(size) if size else None), labels, errors
+    return (_text(size) if size else None), labels, errors, doubts
+
+
+def _doubts(file: DataFile, label: bool) -> list[dict]:
+    """What a picture's metadata makes doubtful."""
+    if os.path.splitext(file.path)[1].lower() not in PHOTO_ENDINGS:
+        return []
+    found = picture_doubts(file.path, label)
+    return [dict(file=file.path, problem=problem) for problem in found]
 
 
 def _text(shape: Sequence[int]) -> str:

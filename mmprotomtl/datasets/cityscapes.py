@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
-from mmprotomtl.readers.files import read_npy
+from mmprotomtl.readers import read_classes, read_npy
 from mmprotomtl.registry import DATASETS
 from mmprotomtl.utils.errors import check_choice
 
-from .mtan_dataset import MTANDataset, read_classes
+from .mtan_dataset import MTANDataset
 
 #: Names by the number of classes: the groups of Cityscapes, and its training
 #: classes, in their official order.

@@ -5,64 +5,33 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from mmprotomtl.label_masks import LabelMask
-from mmprotomtl.readers.files import (
+from mmprotomtl.readers import (
     DataFile,
     check_folder,
+    plain_name,
+    read_ids,
+    read_label,
     read_npy,
-    read_picture,
     read_rgb,
 )
-from mmprotomtl.readers.ids import read_ids
+from mmprotomtl.readers.labels import OWN_ENDINGS
+from mmprotomtl.readers.pictures import PHOTO_ENDINGS
 from mmprotomtl.registry import DATASETS
 from mmprotomtl.utils.errors import DataFileError, check_choice
 
 from .multitask_dataset import MultiTaskDataset
 
-#: What files may be.
-ENDINGS = ('.png', '.jpg', '.jpeg', '.npy')
+#: What images may be.
+IMAGE_ENDINGS = (*PHOTO_ENDINGS, '.npy')
+#: Images in formats that are not read: refused, not passed over.
+OTHER_IMAGES = ('.gif', '.heic', '.heif', '.avif', '.jp2', '.jfif', '.ppm')
 #: Options of a folder of labels.
-OPTIONS = ('folder', 'scale', 'offset', 'ignore')
-
-
-def read_label(
-    path: str,
-    scale: float = 1.0,
-    offset: float = 0.0,
-    ignore: float | Sequence[float] = (),
-    invalid: float = 255,
-) -> np.ndarray:
-    """A label as its task has it: stored value x ``scale`` + ``offset``.
-
-    Args:
-        path: A picture or a ``.npy`` file.
-        scale: Factor.
-        offset: Summand.
-        ignore: Stored values (in all channels) of pixels without a label.
-        invalid: What these become.
-
-    Raises:
-        DataFileError: It holds no numbers.
-    """
-    stored = (read_npy if _is_npy(path) else read_picture)(path)
-    if stored.dtype.kind not in 'biuf':
-        raise DataFileError(path, f'values of type {stored.dtype}')
-    ignored = np.isin(stored, ignore)
-    if stored.ndim == 3:
-        ignored = np.asarray(ignored.all(-1, keepdims=True))
-    if scale == 1 and offset == 0 and not ignored.any():
-        return stored
-    value = stored.astype(np.float64) * scale + offset
-    # What becomes `invalid` by chance (class 256, counted from 1) is no
-    # pixel without a label; a task of classes refuses NaN.
-    value[(value == invalid) & (stored != invalid)] = np.nan
-    return np.where(ignored, invalid, value)
-
-
-def _is_npy(path: str) -> bool:
-    return Path(path).suffix.lower() == '.npy'
+OPTIONS = (
+    'folder', 'scale', 'offset', 'ignore', 'threshold', 'key', 'votes',
+)  # fmt: skip
+#: Those that only make sense of labels of yes and no.
+BINARY_OPTIONS = ('threshold', 'votes')
 
 
 @DATASETS.register_module()
@@ -71,22 +40,23 @@ class ImageFolderMTDataset(MultiTaskDataset):
 
     A label belongs to the image of the same name without its ending; an image
     without a label of a task has none, and that is all there is to say of
-    missing annotation. Files are ``png``, ``jpg`` or ``npy``; what their
-    values mean is said by the task (classes from 0, 255 = unlabelled; depth
-    in metres; ...), or by the options of the folder::
+    missing annotation. Labels are pictures (png, tiff; jpg where the task
+    measures something), ``npy`` or ``mat`` files; what their values mean is
+    said by the task (classes from 0, 255 = unlabelled; depth in metres; ...),
+    or by the options of the folder::
 
         folders=dict(
-            semseg=dict(folder='masks', ignore=0, offset=-1),  # from 1
-            depth=dict(folder='depth', scale=0.001),           # millimetres
+            semseg=dict(folder='masks', ignore=(0, 255), offset=-1),  # from 1
+            depth=dict(folder='depth', scale=0.001),        # millimetres
             normals=dict(folder='normals', scale=2 / 255, offset=-1),
-            sal=dict(folder='sal', scale=1 / 255),             # 0 and 255
-            edge='edges',
+            sal=dict(folder='sal', scale=1 / 255, threshold=0.5),  # 0 .. 255
+            edge=dict(folder='edges', key='groundTruth.Boundaries', votes=2),
         )
 
     Args:
         folders: Task -> folder of its labels, below ``data_root``, or a dict
-            of ``folder``, ``scale``, ``offset`` and ``ignore``, see
-            :func:`read_label`.
+            of ``folder`` and ``scale``, ``offset``, ``ignore``, ``threshold``,
+            ``key`` and ``votes``, see :func:`mmprotomtl.readers.read_label`.
         tasks: As the config's ``tasks``, all of them among ``folders``.
         images: Folder of the images.
         ids: File with the ids (names without ending) of the images that are
@@ -111,14 +81,10 @@ class ImageFolderMTDataset(MultiTaskDataset):
         ids: str | None = None,
         **kwargs,
     ) -> None:
-        self.folders = {}
-        for name, given in folders.items():
-            options = dict(folder=given) if isinstance(given, str) else given
-            for key in options:
-                check_choice(f'folders.{name}: key', key, OPTIONS)
-            if 'folder' not in options:
-                raise ValueError(f'folders.{name}={given!r} names no folder')
-            self.folders[name] = dict(options)
+        self.folders = {
+            name: _check_options(name, given)
+            for name, given in folders.items()
+        }
         self.images = images
         self.ids = ids
         self._labelled: dict[str, tuple[str, ...]] = {}
@@ -157,23 +123,32 @@ class ImageFolderMTDataset(MultiTaskDataset):
         """
         folder = self._path(place)
         check_folder(folder, ' (see docs/datasets.md)')
+        endings = OWN_ENDINGS if images else IMAGE_ENDINGS
         files: dict[str, Path] = {}
         for path in sorted(folder.iterdir()):
-            if path.suffix.lower() not in ENDINGS or path.name[0] == '.':
-                if path.stem in images:
+            if path.name[0] == '.':
+                continue
+            stem, ending = plain_name(path.stem), path.suffix.lower()
+            if ending not in endings:
+                if stem in images:
                     self.refuse(
                         str(path),
                         'has the name of an image, but is none of '
-                        f'{", ".join(ENDINGS)}',
+                        f'{", ".join(endings)}',
+                    )
+                elif not images and ending in OTHER_IMAGES:
+                    self.refuse(
+                        str(path),
+                        f'an image that is none of {", ".join(endings)}',
                     )
                 continue
-            if path.stem in files:
+            if stem in files:
                 self.refuse(
                     str(path),
-                    f'{files[path.stem].name} has the same name: expected '
-                    'one file for each image',
+                    f'{files[stem].name} has the same name: expected one file '
+                    'for each image',
                 )
-            files[path.stem] = path
+            files[stem] = path
         return files
 
     def load_data_list(self) -> list[dict]:
@@ -186,18 +161,22 @@ class ImageFolderMTDataset(MultiTaskDataset):
         if not images:
             raise DataFileError(
                 str(self._path(self.images)),
-                f'no image in it; images are {", ".join(ENDINGS)}',
+                f'no image in it; images are {", ".join(IMAGE_ENDINGS)}',
             )
         labels: dict[str, dict[str, DataFile]] = {stem: {} for stem in images}
         for name, options in self.folders.items():
             options = dict(options)
-            if name in self.tasks:
-                options['invalid'] = self.tasks[name].invalid
             files = self._list(options.pop('folder'), images)
+            note = ''
+            if name in self.tasks:
+                task = self.tasks[name]
+                note = _note(name, options, task.label_kind)
+                options.update(invalid=task.invalid, kind=task.label_kind)
+                _check_binary(name, options)
             read = partial(read_label, **options)
             for stem, file in files.items():
                 if stem in labels:
-                    labels[stem][name] = DataFile(str(file), read)
+                    labels[stem][name] = DataFile(str(file), read, note)
                 else:
                     self.refuse(
                         str(file),
@@ -207,7 +186,8 @@ class ImageFolderMTDataset(MultiTaskDataset):
         samples = []
         for stem in self._chosen(images):
             path = str(images[stem])
-            read_image = read_npy if _is_npy(path) else read_rgb
+            is_npy = Path(path).suffix.lower() == '.npy'
+            read_image = read_npy if is_npy else read_rgb
             samples.append(
                 dict(
                     sample_id=stem,
@@ -230,3 +210,47 @@ class ImageFolderMTDataset(MultiTaskDataset):
                     f'{sample!r} is no image in {self._path(self.images)}',
                 )
         return [sample for sample in chosen if sample in images]
+
+
+def _check_options(task: str, given: str | Mapping) -> dict:
+    """The options of a folder of labels.
+
+    Raises:
+        ValueError: One of them is unknown or not allowed, or there is no
+            folder.
+    """
+    options = dict(folder=given) if isinstance(given, str) else dict(given)
+    for key in options:
+        check_choice(f'folders.{task}: key', key, OPTIONS)
+    if 'folder' not in options:
+        raise ValueError(f'folders.{task}={given!r} names no folder')
+    votes = options.get('votes')
+    if votes is not None and (not isinstance(votes, int) or votes < 1):
+        raise ValueError(
+            f'folders.{task}.votes={votes!r} is not allowed: give a number of '
+            'annotators, 1 or more'
+        )
+    return options
+
+
+def _check_binary(task: str, options: Mapping) -> None:
+    for key in BINARY_OPTIONS:
+        if options.get(key) is not None and options['kind'] != 'binary':
+            raise ValueError(
+                f'folders.{task}.{key}={options[key]!r} is not allowed: it '
+                f'makes 0 and 1 of a label, and {task} is no task of yes and '
+                'no'
+            )
+
+
+def _note(task: str, options: Mapping, kind: str) -> str:
+    """Which settings decide on a label's values."""
+    given = ', '.join(f'{key}={value!r}' for key, value in options.items())
+    text = (
+        f'folders.{task} has {given or "no options"}: the label is the stored '
+        'value x scale + offset, and `ignore` names the stored values of '
+        'pixels without a label'
+    )
+    if kind == 'binary':
+        text += '; `threshold` makes 0 and 1 of values between'
+    return text

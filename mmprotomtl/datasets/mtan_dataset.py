@@ -5,19 +5,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
-from mmprotomtl.readers.files import DataFile, check_folder, read_npy
+from mmprotomtl.readers import DataFile, check_folder, read_npy
 
 from .multitask_dataset import MultiTaskDataset
-
-
-def read_classes(path: str, unlabelled: int = -1) -> np.ndarray:
-    """Classes stored as numbers, ``unlabelled`` becoming 255."""
-    label = read_npy(path)
-    if label.dtype == np.int8:
-        label = label.astype(np.int16)  # 255 is no int8
-    return np.where(label == unlabelled, 255, label)
 
 
 class MTANDataset(MultiTaskDataset):

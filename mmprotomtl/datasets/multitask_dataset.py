@@ -15,6 +15,7 @@ from mmprotomtl.registry import TRANSFORMS
 from mmprotomtl.tasks import Task, build_tasks, complete_args
 from mmprotomtl.utils.errors import DataFileError, check_choice
 
+from .transforms.allowed import check_pipeline
 from .transforms.partial_annotation import split_label_masks
 
 
@@ -106,6 +107,7 @@ class MultiTaskDataset(BaseDataset):
             )
         self.partial_labels = masks[0] if masks else None
         self.label_mask: LabelMask | None = None
+        check_pipeline(steps)
         super().__init__(pipeline=steps, **kwargs)
 
     @classmethod

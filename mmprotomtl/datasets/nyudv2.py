@@ -3,18 +3,16 @@
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
-from mmprotomtl.readers.files import (
+from mmprotomtl.readers import (
     DataFile,
     check_folder,
+    read_classes_from_1,
+    read_ids,
     read_normal_picture,
     read_npy,
-    read_picture,
     read_rgb,
     read_share,
 )
-from mmprotomtl.readers.ids import read_ids
 from mmprotomtl.registry import DATASETS
 from mmprotomtl.utils.errors import DataFileError
 
@@ -29,13 +27,6 @@ CLASSES = (
     'sink', 'lamp', 'bathtub', 'bag', 'other structure', 'other furniture',
     'other prop',
 )  # fmt: skip
-
-
-def read_classes_from_1(path: str) -> np.ndarray:
-    """Classes stored as 1 .. 40, 0 = unlabelled."""
-    label = read_picture(path).astype(np.int32)
-    # What is out of range has to stay so: 256 must not become 255.
-    return np.where(label == 0, 255, np.where(label > 40, 256, label - 1))
 
 
 @DATASETS.register_module()

@@ -2,10 +2,10 @@
 
 from typing import ClassVar
 
-from mmprotomtl.readers.files import read_npy
+from mmprotomtl.readers import read_classes, read_npy
 from mmprotomtl.registry import DATASETS
 
-from .mtan_dataset import MTANDataset, read_classes
+from .mtan_dataset import MTANDataset
 
 CLASSES = (
     'bed',

@@ -6,20 +6,18 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from mmprotomtl.readers.files import (
+from mmprotomtl.readers import (
     DataFile,
     check_folder,
-    read_picture,
-    read_rgb,
-)
-from mmprotomtl.readers.ids import read_ids
-from mmprotomtl.readers.pascal import (
     read_edges,
+    read_ids,
     read_normals,
     read_parts,
+    read_picture,
+    read_rgb,
     read_saliency,
+    scan_people,
 )
-from mmprotomtl.readers.people import scan_people
 from mmprotomtl.registry import DATASETS
 
 from .multitask_dataset import MultiTaskDataset

@@ -1,4 +1,4 @@
-"""Reading images and labels from disk, with errors that name the file."""
+"""Files of a data set, with errors that name the file."""
 
 import errno
 import math
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from mmprotomtl.utils.errors import DataFileError
 
@@ -21,10 +20,13 @@ class DataFile(NamedTuple):
     Attributes:
         path: The file.
         read: Module-level function (or a partial of one) from path to array.
+        note: What a user has to know of the settings with which a label is
+            read; added to the error where its task refuses it.
     """
 
     path: str
     read: Callable[[str], np.ndarray]
+    note: str = ''
 
     def load(self) -> np.ndarray:
         """Read it.
@@ -49,6 +51,12 @@ class DataFile(NamedTuple):
             raise DataFileError(
                 self.path, f'cannot be read{problem}'
             ) from error
+
+    def explained(self, error: DataFileError) -> DataFileError:
+        """What a task said of the file's label, with :attr:`note`."""
+        if not self.note or error.path != self.path:
+            return error
+        return DataFileError(error.path, f'{error.problem} ({self.note})')
 
 
 def _size(path: str) -> int:
@@ -103,67 +111,6 @@ def read_npy(path: str) -> np.ndarray:
             is allocated before that is known.
     """
     return np.array(map_npy(path))
-
-
-#: Pictures of more pixels are refused before they are unpacked; the largest
-#: of the field have 2 million.
-MAX_PIXELS = 100_000_000
-
-
-def _open(path: str) -> Image.Image:
-    picture = Image.open(path)
-    if picture.width * picture.height > MAX_PIXELS:
-        picture.close()
-        raise DataFileError(
-            path,
-            f'{picture.width} x {picture.height} pixels; more than '
-            f'{MAX_PIXELS} are not read',
-        )
-    return picture
-
-
-def read_picture(path: str) -> np.ndarray:
-    """A picture of one channel (``H x W``, stored values) or RGB colours."""
-    with _open(path) as picture:
-        picture.load()
-        if picture.mode == 'RGBA':
-            picture = picture.convert('RGB')
-        return np.asarray(picture)
-
-
-def read_rgb(path: str) -> np.ndarray:
-    """A photograph, ``H x W x 3`` uint8, in RGB order."""
-    with _open(path) as picture:
-        return np.asarray(picture.convert('RGB'))
-
-
-def read_share(path: str) -> np.ndarray:
-    """A picture of 8 bits a channel as 0 .. 1, float32.
-
-    Raises:
-        DataFileError: It has another depth of colour.
-    """
-    picture = read_picture(path)
-    if picture.dtype == bool:
-        return picture.astype(np.float32)
-    if picture.dtype != np.uint8:
-        raise DataFileError(
-            path, f'values of type {picture.dtype}, expected 0 .. 255 (uint8)'
-        )
-    return picture.astype(np.float32) / 255
-
-
-#: A stored vector that is shorter is middle grey, which is no direction.
-SHORTEST_NORMAL = 0.1
-
-
-def read_normal_picture(path: str) -> np.ndarray:
-    """Normals stored as colours, n = 2 v / 255 - 1; middle grey (127 or 128
-    in all channels) becomes (0, 0, 0), unknown.
-    """
-    normal = 2 * read_share(path) - 1
-    length = np.linalg.norm(normal, axis=-1, keepdims=True)
-    return np.where(length > SHORTEST_NORMAL, normal, np.float32(0))
 
 
 #: By how much the shape (width over height) of a label may differ from that

@@ -1,6 +1,7 @@
 """Lists of image ids."""
 
-import re
+import codecs
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +12,43 @@ def _raise(path: str, problem: str) -> None:
     raise DataFileError(path, problem)
 
 
+def plain_name(name: str) -> str:
+    """A name in Unicode's composed form (NFC).
+
+    macOS stores accents apart from their letters, so that one name can be
+    written in two ways.
+    """
+    return unicodedata.normalize('NFC', name)
+
+
+def _is_id(line: str) -> bool:
+    """Whether it has letters (of any script), digits and ``_ - .`` only."""
+    return all(
+        sign.isalnum()
+        or sign == '_'
+        # Vowel signs and accents that have no composed form.
+        or (
+            place > 0
+            and (sign in '-.' or unicodedata.category(sign)[0] == 'M')
+        )
+        for place, sign in enumerate(line)
+    )
+
+
+def _decode(content: bytes) -> str:
+    """Text in UTF-8, or in UTF-16 if a byte-order mark says so."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode('utf-16')
+    return content.decode('utf-8-sig')
+
+
 def read_ids(
     path: str, refuse: Callable[[str, str], None] = _raise
 ) -> list[str]:
     """A list of image ids, one a line.
+
+    A byte-order mark and the line ends of Windows are allowed; names come in
+    Unicode's composed form, see :func:`plain_name`.
 
     Args:
         path: The list.
@@ -28,7 +62,7 @@ def read_ids(
             twice; names the line.
     """
     try:
-        lines = Path(path).read_text('utf-8').splitlines()
+        lines = plain_name(_decode(Path(path).read_bytes())).splitlines()
     except FileNotFoundError:
         raise DataFileError(
             path, 'no such list of ids; expected one id a line'
@@ -39,7 +73,7 @@ def read_ids(
         ) from error
     first: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
-        if not re.fullmatch(r'\w[\w.-]*', line):
+        if not line or not _is_id(line):
             what = 'blank' if not line.strip() else f'{line[:60]!r}'
             refuse(
                 path,

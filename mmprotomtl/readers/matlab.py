@@ -52,7 +52,21 @@ def read_mat(path: str, key: str) -> np.ndarray:
     return loadmat(io.BytesIO(content), variable_names=[key])[key]
 
 
-def _walk_file(content: bytes, key: str) -> Iterator[str]:
+def mat_variables(path: str) -> list[str]:
+    """The names of the variables in a Matlab file (version 5 to 7).
+
+    Raises:
+        DataFileError: The file is damaged.
+    """
+    try:
+        return list(_walk_file(Path(path).read_bytes(), None))
+    except (ValueError, zlib.error) as error:
+        raise DataFileError(
+            path, f'cannot be read: no Matlab file of version 5 to 7 ({error})'
+        ) from error
+
+
+def _walk_file(content: bytes, key: str | None) -> Iterator[str]:
     """The names of the variables; that of ``key`` is walked to its end.
 
     Raises:

@@ -8,14 +8,9 @@ import numpy as np
 from mmprotomtl.boundary.thin import thin
 from mmprotomtl.utils.errors import DataFileError
 
-from .files import (
-    DataFile,
-    check_size,
-    read_normal_picture,
-    read_rgb,
-    read_share,
-)
+from .files import DataFile, check_size
 from .matlab import read_mat
+from .pictures import read_normal_picture, read_rgb, read_share
 
 #: PASCAL-Part's number of the class `person`.
 PERSON = 15

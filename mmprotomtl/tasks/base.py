@@ -16,6 +16,9 @@ from mmprotomtl.utils.errors import DataFileError, check_choice
 #: Whose way of scoring: ours, or that of a line of published tables.
 PROTOCOLS = ('default', 'invpt', 'mtinet', 'mtpsl')
 
+#: The colour of pixels without a label where black is a value: PASCAL VOC's.
+UNLABELLED = (224, 224, 192)
+
 
 class Task(ABC):
     """All that a task's name means, asked by every stage of the pipeline.
@@ -54,6 +57,9 @@ class Task(ABC):
     label_dtype: ClassVar[type] = np.uint8
     #: The value of a pixel without a label, in every channel.
     invalid: ClassVar[float] = 255
+    #: What a label's values are: ``class`` (exact numbers), ``binary`` (yes or
+    #: no) or ``measure`` (a quantity, which a lossy picture may hold).
+    label_kind: str = 'class'
     #: How a label is resized together with its image.
     interpolation: ClassVar[int] = cv2.INTER_NEAREST
     #: How a label is fitted to its image where their sizes on disk differ.
@@ -191,7 +197,7 @@ class Task(ABC):
         """What a change of the image's geometry does to a pixel's value.
 
         Moving the pixels is not the task's business; this is the linear map
-        that goes with it.
+        that goes with it. The image is mirrored first and turned then.
 
         Args:
             flip: ``horizontal``, ``vertical``, ``diagonal`` (both) or None.
@@ -211,13 +217,26 @@ class Task(ABC):
         size: tuple[int, int],
         interpolation: int | None = None,
     ) -> np.ndarray:
-        """Resize a canonical label to ``size`` (height, width) pixels."""
+        """Resize a canonical label.
+
+        Args:
+            label: ``H x W`` or ``H x W x L``.
+            size: Height and width of the result.
+            interpolation: One of OpenCV's; None: :attr:`interpolation`.
+                Whole numbers are classes and are never mixed: they are taken
+                from the nearest pixel, whatever is asked.
+
+        Returns:
+            The resized label. No value is mixed with that of a pixel without
+            a label, see :func:`resize_known`.
+        """
         if label.shape[:2] == tuple(size):
             return label
         if interpolation is None:
             interpolation = self.interpolation
-        height, width = size
-        return cv2.resize(label, (width, height), interpolation=interpolation)
+        if label.dtype.kind != 'f' and interpolation not in NEAREST:
+            interpolation = cv2.INTER_NEAREST
+        return resize_known(label, size, interpolation, self.invalid)
 
     def valid(self, label: Tensor) -> Tensor:
         """Which pixels carry a label.
@@ -365,8 +384,74 @@ class Task(ABC):
             value: ``L x H x W`` or ``P x H x W``.
 
         Returns:
-            RGB picture, ``H x W x 3`` uint8; pixels without a label black.
+            RGB picture, ``H x W x 3`` uint8; pixels without a label differ
+            from all others: black, or :data:`UNLABELLED` where black is a
+            value.
         """
+
+
+#: OpenCV's interpolations that mix no pixels.
+NEAREST = (cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT)
+#: Interpolation -> by how many pixels it reaches beyond the two, left and
+#: right, that a linear one takes.
+_REACH = {cv2.INTER_CUBIC: 1, cv2.INTER_LANCZOS4: 3}
+
+
+def resize_known(
+    values: np.ndarray,
+    size: tuple[int, int],
+    interpolation: int,
+    invalid: float,
+) -> np.ndarray:
+    """Resize an array in which some pixels have no value.
+
+    A pixel of the result is interpolated where all pixels that it is made of
+    have a value. Elsewhere it is the nearest pixel, with or without a value.
+
+    Args:
+        values: ``H x W`` or ``H x W x L``, floating point if it is to be
+            interpolated.
+        size: Height and width of the result.
+        interpolation: One of OpenCV's.
+        invalid: What pixels without a value hold, in all channels.
+    """
+    target = (size[1], size[0])
+    if interpolation in NEAREST:
+        return cv2.resize(values, target, interpolation=interpolation)
+    unknown = np.isnan(values) if np.isnan(invalid) else values == invalid
+    if values.ndim == 3:
+        unknown = unknown.all(-1)
+    if not unknown.any():
+        return cv2.resize(values, target, interpolation=interpolation)
+    # Where the weights of the linear (or, for the mean of an area, the same)
+    # interpolation of this map are not zero, an unknown pixel takes part.
+    spread = unknown.astype(np.float32)
+    reach = _REACH.get(interpolation, 0)
+    if reach:
+        side = 2 * reach + 1
+        spread = cv2.dilate(spread, np.ones((side, side), np.uint8))
+    is_area = interpolation == cv2.INTER_AREA
+    touched = cv2.resize(
+        spread,
+        target,
+        interpolation=cv2.INTER_AREA if is_area else cv2.INTER_LINEAR,
+    )
+    # NaN must not reach the sums of known pixels.
+    filled = np.where(
+        unknown[..., None], 0, values.reshape(*unknown.shape, -1)
+    )
+    smooth = cv2.resize(
+        filled.reshape(values.shape).astype(values.dtype),
+        target,
+        interpolation=interpolation,
+    )
+    nearest = cv2.resize(values, target, interpolation=cv2.INTER_NEAREST_EXACT)
+    mixed = touched > 0
+    if values.ndim == 3:
+        mixed = mixed[..., None]
+        smooth = smooth.reshape(*touched.shape, -1)
+        nearest = nearest.reshape(*touched.shape, -1)
+    return np.where(mixed, nearest, smooth)
 
 
 def apply_value_map(

@@ -7,7 +7,7 @@ import numpy as np
 
 from mmprotomtl.utils.errors import DataFileError
 
-from .base import Task, save_gray
+from .base import UNLABELLED, Task, save_gray
 
 
 class BinaryTask(Task):
@@ -15,6 +15,7 @@ class BinaryTask(Task):
     the probability of 1, ``1 x H x W``.
     """
 
+    label_kind: str = 'binary'
     #: Share of the valid pixels that can be 1 in a whole data set.
     plausible_share: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
@@ -57,7 +58,10 @@ class BinaryTask(Task):
         return save_gray((value[0] * 255).round(), stem)
 
     def draw(self, value: np.ndarray) -> np.ndarray:
-        """White for 1; a pixel without a label is black, as 0 is."""
-        gray = np.where(value[0] == self.invalid, 0, value[0])
+        """White for 1, black for 0, a colour for pixels without a label."""
+        unlabelled = value[0] == self.invalid
+        gray = np.where(unlabelled, 0, value[0])
         gray = (np.clip(gray, 0, 1) * 255).round().astype(np.uint8)
-        return np.repeat(gray[..., None], 3, axis=2)
+        picture = np.repeat(gray[..., None], 3, axis=2)
+        picture[unlabelled] = UNLABELLED
+        return picture

@@ -29,6 +29,7 @@ class DepthTask(Task):
 
     label_dtype: ClassVar[type] = np.float32
     invalid: ClassVar[float] = 0.0
+    label_kind: str = 'measure'
     metric_directions: ClassVar[Mapping[str, bool]] = {
         'RMSE': False,
         'absErr': False,

@@ -14,9 +14,12 @@ from .base import Task, masked_mean
 
 
 def unit_vectors(vectors: np.ndarray) -> np.ndarray:
-    """Normalise vectors along the last axis; what has no length becomes 0."""
+    """Normalise vectors along the last axis; those without a length, or with
+    a component that is NaN or infinite, become 0.
+    """
     vectors = np.asarray(vectors).astype(np.float32)
-    vectors = np.where(np.isfinite(vectors), vectors, 0)
+    finite = np.isfinite(vectors).all(-1, keepdims=True)
+    vectors = np.where(finite, vectors, 0)
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.where(length > 1e-3, vectors / np.maximum(length, 1e-3), 0)
 
@@ -33,6 +36,7 @@ class NormalsTask(Task):
     label_channels: ClassVar[int] = 3
     label_dtype: ClassVar[type] = np.float32
     invalid: ClassVar[float] = 0.0
+    label_kind: str = 'measure'
     fit_interpolation: ClassVar[int] = cv2.INTER_CUBIC
     default_weight: ClassVar[float] = 10.0
     metric_directions: ClassVar[Mapping[str, bool]] = {
@@ -81,7 +85,7 @@ class NormalsTask(Task):
     def value_map(
         self, flip: str | None = None, angle: float = 0.0, scale: float = 1.0
     ) -> np.ndarray | None:
-        """Mirror and turn the vector with the image."""
+        """Mirror the vector with the image, then turn it."""
         if flip is None and angle == 0:
             return None
         matrix = np.eye(3)

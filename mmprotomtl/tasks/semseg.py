@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from mmprotomtl.registry import TASKS
 from mmprotomtl.utils.errors import DataFileError
 
-from .base import Task, masked_mean, save_gray
+from .base import UNLABELLED, Task, masked_mean, save_gray
 
 
 def class_colors(num_classes: int) -> np.ndarray:
@@ -64,6 +64,8 @@ class SemSegTask(Task):
                     f'num_classes={num_classes}'
                 )
         self.num_classes = num_classes
+        # Two classes are a no and a yes.
+        self.label_kind = 'binary' if num_classes == 2 else 'class'
         self._named = classes is not None
         self.classes = tuple(classes or map(str, range(num_classes)))
         self.palette = (
@@ -144,8 +146,11 @@ class SemSegTask(Task):
         return masked_mean(loss, valid)
 
     def predict(self, logits: Tensor) -> Tensor:
-        """The likeliest class, ``N x 1 x H x W`` int64."""
-        return logits.argmax(1, keepdim=True)
+        """The likeliest class, ``N x 1 x H x W`` int64; -1, none, where a
+        logit is NaN.
+        """
+        ids = logits.argmax(1, keepdim=True)
+        return ids.masked_fill(logits.isnan().any(1, keepdim=True), -1)
 
     def default_measures(self) -> list[dict]:
         """MIoU and pixel accuracy."""
@@ -170,9 +175,9 @@ class SemSegTask(Task):
         return save_gray(value[0], stem)
 
     def draw(self, value: np.ndarray) -> np.ndarray:
-        """Each class in its colour of the palette."""
+        """Each class in its colour of the palette, what is none in another."""
         ids = value[0].astype(np.int64)
-        picture = np.zeros((*ids.shape, 3), np.uint8)
+        picture = np.full((*ids.shape, 3), UNLABELLED, np.uint8)
         known = (ids >= 0) & (ids < self.num_classes)
         picture[known] = self.palette[ids[known]]
         return picture

@@ -9,20 +9,18 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from mmprotomtl.datasets.image_folder import read_label
-from mmprotomtl.datasets.mtan_dataset import read_classes
-from mmprotomtl.datasets.nyudv2 import read_classes_from_1
-from mmprotomtl.readers.files import (
-    read_normal_picture,
-    read_npy,
-    read_picture,
-    read_share,
-)
-from mmprotomtl.readers.pascal import (
+from mmprotomtl.readers import (
+    read_classes,
+    read_classes_from_1,
     read_edges,
+    read_label,
+    read_normal_picture,
     read_normals,
+    read_npy,
     read_parts,
+    read_picture,
     read_saliency,
+    read_share,
 )
 from mmprotomtl.tasks import build_tasks
 from tests.test_datasets.test_pascal_context import annotation

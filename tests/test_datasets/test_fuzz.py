@@ -20,13 +20,13 @@ from mmprotomtl.datasets import (
     NYUv2Dataset,
     PASCALContextMTDataset,
 )
-from mmprotomtl.datasets.mtan_dataset import read_classes
 from mmprotomtl.datasets.transforms.loading import (
     LoadMultiTaskAnnotations,
     LoadMultiTaskImage,
 )
-from mmprotomtl.readers.files import (
+from mmprotomtl.readers import (
     DataFile,
+    read_classes,
     read_npy,
     read_picture,
     read_rgb,

@@ -4,8 +4,8 @@ from PIL import Image
 
 from mmprotomtl.datasets import ImageFolderMTDataset
 from mmprotomtl.datasets.check import check_config
-from mmprotomtl.datasets.image_folder import read_label
 from mmprotomtl.label_masks import write_label_mask
+from mmprotomtl.readers import read_label
 from mmprotomtl.utils.errors import DataFileError
 
 H, W = 6, 8
@@ -171,10 +171,10 @@ def test_what_is_refused(root):
     (root / 'masks/x.png').write_bytes(b'')
     with pytest.raises(DataFileError, match=r'masks/x\.png.*without an image'):
         folder(root)
-    (root / 'masks/x.png').rename(root / 'masks/c.tif')
-    with pytest.raises(DataFileError, match=r'masks/c\.tif.*none of \.png'):
+    (root / 'masks/x.png').rename(root / 'masks/c.gif')
+    with pytest.raises(DataFileError, match=r'masks/c\.gif.*none of \.png'):
         folder(root)
-    (root / 'masks/c.tif').unlink()
+    (root / 'masks/c.gif').unlink()
     np.save(root / 'depth/a.npy', np.ones((H, W)))
     with pytest.raises(DataFileError, match=r'depth/a\.png.*same name'):
         folder(root)

@@ -5,8 +5,7 @@ import pytest
 from PIL import Image
 
 from mmprotomtl.datasets import NYUDv2Dataset
-from mmprotomtl.readers.files import read_normal_picture
-from mmprotomtl.readers.ids import read_ids
+from mmprotomtl.readers import read_ids, read_normal_picture
 from mmprotomtl.utils.errors import DataFileError
 
 PIPELINE = [

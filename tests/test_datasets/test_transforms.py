@@ -10,7 +10,7 @@ from mmprotomtl.datasets.transforms import (
     MultiTaskResize,
     PackMultiTaskInputs,
 )
-from mmprotomtl.readers.files import DataFile, read_npy, read_rgb
+from mmprotomtl.readers import DataFile, read_npy, read_rgb
 from mmprotomtl.tasks import build_tasks
 from mmprotomtl.testing import TASKS
 from mmprotomtl.utils.errors import DataFileError
@@ -90,6 +90,28 @@ def test_zooming_keeps_lengths_in_space(scale):
     assert out['img'].shape == (40, 60, 3)
 
 
+@pytest.mark.parametrize('place', [0.0, 0.999])
+def test_a_zoom_reaches_every_edge(place):
+    """The first window begins with the image, the last one ends with it."""
+    ramp = np.arange(1, 61, dtype=np.float32)
+    results = dict(
+        img=np.zeros((60, 60, 3), np.uint8),
+        tasks=build_tasks(dict(depth={})),
+        gt_maps=dict(depth=np.maximum(ramp[:, None], ramp)),
+    )
+    results['img'][..., 0] = results['gt_maps']['depth']
+    zoom = MultiTaskRandomScaleCrop(scales=(2.0,))
+    zoom._decide = lambda: (2.0, place, place)
+    out = zoom(results)
+    corner = 0 if place == 0 else -1
+    value = 1 if place == 0 else 60
+    assert out['gt_maps']['depth'][corner, corner] == value / 2
+    assert out['img'][corner, corner, 0] == value
+    # 30 of 60 rows are seen.
+    seen = np.unique(out['gt_maps']['depth'][:, corner])
+    assert len(seen) == (30 if place == 0 else 1)
+
+
 @pytest.mark.parametrize('index', range(3))
 def test_image_and_labels_move_together(index):
     """A pattern painted on image and labels is found at the same places."""
@@ -128,7 +150,7 @@ def test_random_decisions_do_not_depend_on_labels():
 
 
 def test_classes_survive_resizing():
-    results = MultiTaskResize(scale=(33, 21))(scene())
+    results = MultiTaskResize(scale=(33, 21), keep_ratio=False)(scene())
     maps = results['gt_maps']
     assert set(np.unique(maps['semseg'])) <= set(range(7))
     assert set(np.unique(maps['edge'])) <= {0, 1}
@@ -143,7 +165,7 @@ def test_labels_in_a_test_pipeline_keep_the_original_size():
         num_scenes=1,
         pipeline=[
             LOAD[0],
-            dict(type='MultiTaskResize', scale=(40, 32)),
+            dict(type='MultiTaskResize', scale=(40, 32), keep_ratio=False),
             LOAD[1],
             dict(type='PackMultiTaskInputs'),
         ],

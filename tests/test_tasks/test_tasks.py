@@ -88,7 +88,7 @@ def test_impossible_depth_and_normals_are_unknown(tasks):
     assert checked[0, 0].tolist() == [0, 0, -1]
     assert checked[0, 2].tolist() == [0, 0, 0]
     valid = tasks['normals'].valid(batched(checked))
-    assert valid.tolist() == [[[True, True, False]]]
+    assert valid.tolist() == [[[True, False, False]]]
 
 
 def test_human_parts_without_a_person_are_no_label(tasks):
@@ -164,6 +164,9 @@ def test_value_maps(tasks):
     assert np.allclose(mapped(flip='diagonal'), [-0.6, -0.48, -0.64])
     # A quarter turn counter-clockwise takes right to up, and y points down.
     assert np.allclose(mapped(angle=90), [0.48, -0.6, -0.64], atol=1e-6)
+    # Mirrored first: (-.6, .48), and then turned.
+    both = mapped(flip='horizontal', angle=90)
+    assert np.allclose(both, [0.48, 0.6, -0.64], atol=1e-6)
     assert normals.value_map(scale=2) is None
     depth = tasks['depth']
     assert depth.value_map(scale=2) == 0.5
@@ -200,3 +203,42 @@ def test_a_second_task_of_a_kind():
     )
     assert tasks['rooms'].out_channels == 3
     assert tasks['depth'].name == 'depth'
+
+
+def drawn(name, value, **args):
+    """How a row of values is drawn, RGB."""
+    value = np.array(value, np.float32)
+    return build_tasks({name: args})[name].draw(value.reshape(-1, 1, 3))[0]
+
+
+def test_near_is_warm_and_far_is_cold():
+    for unit, row in (('metres', [0, 1, 9]), ('disparity', [0, 9, 1])):
+        unknown, near, far = drawn('depth', row, unit=unit).astype(int)
+        assert unknown.tolist() == [0, 0, 0]
+        assert near[0] > near[2] + 50 and far[2] > far[0], unit
+
+
+def test_directions_have_their_colours():
+    right, down, forward = np.eye(3, dtype=np.float32)
+    value = np.stack([right, down, forward], 1)
+    picture = drawn('normals', value)
+    assert picture.tolist() == [
+        [255, 128, 128], [128, 255, 128], [128, 128, 255],
+    ]  # fmt: skip
+    assert drawn('normals', np.zeros((3, 3))).max() == 0
+
+
+@pytest.mark.parametrize('name', ['sal', 'edge'])
+def test_unlabelled_pixels_have_a_colour_of_their_own(name):
+    no, yes, ignored = drawn(name, [0, 1, 255]).tolist()
+    assert no == [0, 0, 0] and yes == [255] * 3
+    assert len(set(ignored)) > 1
+    half = drawn(name, [0.5, 0.2, 0]).tolist()
+    assert half == [[128] * 3, [51] * 3, [0] * 3]
+
+
+def test_classes_have_their_colours():
+    palette = [(0, 0, 0), (200, 10, 10), (10, 10, 200)]
+    row = drawn('semseg', [0, 1, 255], num_classes=3, palette=palette)
+    assert row[:2].tolist() == [[0, 0, 0], [200, 10, 10]]
+    assert row[2].tolist() not in [list(colour) for colour in palette]

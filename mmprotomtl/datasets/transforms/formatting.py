@@ -19,6 +19,10 @@ class PackMultiTaskInputs(BaseTransform):
     ``inputs`` (uint8 tensor ``3 x H x W``) and ``data_samples``
     (:class:`MultiTaskDataSample`).
 
+    Labels have the size of the image. In a test pipeline, where they were
+    loaded after the image had been resized or padded, they have the size of
+    the image on disk (``gt_shape``).
+
     Args:
         meta_keys: What of ``results`` goes into the sample's meta information.
     """
@@ -38,7 +42,22 @@ class PackMultiTaskInputs(BaseTransform):
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:
-        """Pack."""
+        """Pack.
+
+        Raises:
+            ValueError: A label has another size than it has to have.
+        """
+        expected = tuple(results.get('gt_shape', results['img'].shape[:2]))
+        for name, label in results.get('gt_maps', {}).items():
+            if label.shape[:2] != expected:
+                raise ValueError(
+                    f'the label of {name!r} of sample '
+                    f'{results.get("sample_id")!r} is {_text(label.shape)} '
+                    f'pixels (height x width), expected {_text(expected)}; '
+                    f'its image is {_text(results["img"].shape)}: a transform '
+                    'before PackMultiTaskInputs changed the one and not the '
+                    'other'
+                )
         meta = {key: results[key] for key in self.meta_keys if key in results}
         sample = MultiTaskDataSample(metainfo=meta)
         sample.gt_maps = PixelData(
@@ -48,6 +67,10 @@ class PackMultiTaskInputs(BaseTransform):
             }
         )
         return dict(inputs=_to_tensor(results['img']), data_samples=sample)
+
+
+def _text(shape: Sequence[int]) -> str:
+    return f'{shape[0]} x {shape[1]}'
 
 
 def _to_tensor(array: np.ndarray) -> torch.Tensor:

@@ -3,8 +3,9 @@
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mmprotomtl.readers.files import check_size
+from mmprotomtl.readers import DataFile, check_size
 from mmprotomtl.registry import TRANSFORMS
+from mmprotomtl.tasks import Task
 from mmprotomtl.utils.errors import DataFileError
 
 
@@ -56,6 +57,8 @@ class LoadMultiTaskAnnotations(BaseTransform):
     Required keys: ``labels``, ``tasks``. Added keys: ``gt_maps``, task ->
     canonical label (:class:`mmprotomtl.tasks.Task`). A label whose size is
     not that of its image on disk is resized to it (:func:`check_size`).
+    ``gt_shape``, where the image had another size by then: that of the
+    labels, which :class:`PackMultiTaskInputs` expects.
     """
 
     def transform(self, results: dict) -> dict:
@@ -69,10 +72,28 @@ class LoadMultiTaskAnnotations(BaseTransform):
             file = results['labels'].get(name)
             if file is None:
                 continue
-            label = task.check_label(file.load(), file.path)
+            label = check_stored(task, file, file.load())
             check_size(label, results['ori_shape'], file.path)
             maps[name] = task.resize_label(
                 label, results['ori_shape'], task.fit_interpolation
             )
         results['gt_maps'] = maps
+        image = results.get('img')
+        if image is not None and image.shape[:2] != results['ori_shape']:
+            results['gt_shape'] = results['ori_shape']
         return results
+
+
+def check_stored(task: Task, file: DataFile, stored: np.ndarray) -> np.ndarray:
+    """The canonical label of what a file holds.
+
+    Raises:
+        DataFileError: It is no label of the task; says with which settings it
+            was read.
+    """
+    try:
+        return task.check_label(stored, file.path)
+    except DataFileError as error:
+        # Files of other kinds, such as a rendered scene, have no settings.
+        explain = getattr(file, 'explained', None)
+        raise (explain(error) if explain else error) from None

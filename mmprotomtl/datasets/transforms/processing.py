@@ -33,7 +33,24 @@ class MultiTaskResize(Resize):
     """mmcv's ``Resize``, with the labels of all tasks.
 
     It changes the resolution, not the view: depth stays what it is.
+
+    Args:
+        scale: Width and height of the result.
+        scale_factor: Factor, or factors of width and height, instead.
+        keep_ratio: Whether the image keeps its shape and becomes the largest
+            that fits into ``scale``, in either orientation. False: it is
+            stretched, and with it all shapes and normals that are seen.
+        **kwargs: See mmcv's ``Resize``.
     """
+
+    def __init__(
+        self,
+        scale: int | tuple[int, int] | None = None,
+        scale_factor: float | tuple[float, float] | None = None,
+        keep_ratio: bool = True,
+        **kwargs,
+    ) -> None:
+        super().__init__(scale, scale_factor, keep_ratio, **kwargs)
 
     def _resize_seg(self, results: dict) -> None:
         size = results['img_shape']

@@ -14,7 +14,8 @@ from .base import Measure, ratio
 @TASK_MEASURES.register_module()
 class AngularError(Measure):
     """Angle between unit vectors, pooled over pixels: mean and RMS in degrees
-    and the percentage of pixels below each threshold.
+    and the percentage of pixels below each threshold. A predicted vector
+    without a length has no direction and counts as 180 degrees off.
 
     Args:
         thresholds: In degrees.
@@ -32,6 +33,7 @@ class AngularError(Measure):
         angle = torch.atan2(
             torch.linalg.cross(a, b, dim=0).norm(dim=0), (a * b).sum(0)
         ).rad2deg()
+        angle = torch.where(a.abs().sum(0) == 0, 180.0, angle)
         below = [(angle < threshold).sum() for threshold in self.thresholds]
         sums = [valid.sum(), angle.sum(), angle.square().sum(), *below]
         return torch.stack([value.double() for value in sums])

@@ -12,6 +12,10 @@ class Measure:
     Subclasses are registered in ``TASK_MEASURES`` and named by their tasks.
     The statistics of a data set are the sum of those of its images, whatever
     the batches and processes in which these came.
+
+    A prediction that says nothing must not score well: what has a worst value
+    gets it (a vector without a length, a pixel of no class), and NaN or
+    infinite predictions make the scores NaN, which the evaluator warns of.
     """
 
     #: Whether an image takes so long that processes of their own pay off.
@@ -33,6 +37,13 @@ class Measure:
     def compute(self, total: np.ndarray) -> dict[str, float]:
         """Scores of the summed statistics; NaN where there is no data."""
         raise NotImplementedError
+
+
+def not_finite(values: Tensor) -> Tensor:
+    """NaN where one of the values is NaN or infinite, else 0: to be added to
+    statistics that would hide it.
+    """
+    return (values.double() * 0).sum()
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

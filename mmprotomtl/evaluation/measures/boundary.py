@@ -9,7 +9,7 @@ from torch import Tensor
 from mmprotomtl.boundary import count, scores, suppress
 from mmprotomtl.registry import TASK_MEASURES
 
-from .base import Measure
+from .base import Measure, not_finite
 
 
 @TASK_MEASURES.register_module()
@@ -43,6 +43,7 @@ class BoundaryF(Measure):
         predicted, found and all true.
         """
         known = valid.cpu().numpy()
+        undefined = float(not_finite(pred[0].cpu()[valid.cpu()]))
         prob = np.rint(pred[0].double().cpu().numpy() * 255) / 255
         if self.nms:
             prob = suppress(prob)
@@ -53,10 +54,12 @@ class BoundaryF(Measure):
             self.max_dist,
             self.num_thresholds,
         )
-        return torch.from_numpy(counts.astype(np.float64).ravel())
+        return torch.from_numpy(counts.astype(np.float64).ravel()) + undefined
 
     def compute(self, total: np.ndarray) -> dict[str, float]:
         """``odsF``, ``oisF`` and ``AP``."""
+        if not np.isfinite(total).all():
+            return dict(odsF=np.nan, oisF=np.nan, AP=np.nan)
         values = scores(total.reshape(-1, 4))
         return {
             name: 100 * values[key]

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mmprotomtl.registry import TASK_MEASURES
 
-from .base import Measure, ratio
+from .base import Measure, not_finite, ratio
 
 
 @TASK_MEASURES.register_module()
@@ -47,13 +47,14 @@ class ForegroundF(Measure):
         # reached[k]: pixels at or above threshold k; [0]: all pixels.
         reached = count.reshape(2, levels).flip(1).cumsum(1).flip(1)
         error = (prob - truth).abs().double().sum()
-        return torch.cat([reached.flatten().double(), error[None]])
+        statistics = torch.cat([reached.flatten().double(), error[None]])
+        return statistics + not_finite(prob)
 
     def compute(self, total: np.ndarray) -> dict[str, float]:
         """``maxF`` and ``MAE``."""
         false, true = total[:-1].reshape(2, -1)
         pixels = false[0] + true[0]
-        if not pixels:
+        if not pixels or not np.isfinite(total).all():
             return dict(maxF=np.nan, MAE=np.nan)
         # F in counts, which needs no case for an empty prediction:
         # (1 + b) TP / (b * positives + predicted positives).
@@ -87,7 +88,7 @@ class ForegroundOverlap(Measure):
         both = (guess & truth).sum(1).double()
         any_ = (guess | truth).sum(1).double()
         iou = torch.where(any_ > 0, both / any_.clamp(min=1), 1.0)
-        return torch.cat([iou.new_ones(1), iou])
+        return torch.cat([iou.new_ones(1), iou + not_finite(prob)])
 
     def compute(self, total: np.ndarray) -> dict[str, float]:
         """``mIoU``."""

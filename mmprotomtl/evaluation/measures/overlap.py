@@ -16,6 +16,9 @@ from .base import Measure, ratio
 class ClassOverlap(Measure):
     """mIoU and pixel accuracy in percent, from one confusion matrix.
 
+    A predicted number that is no class (-1, where a logit was NaN) is wrong
+    whatever the label is.
+
     Args:
         num_classes: Number of classes.
         classes: Their names, for reports.
@@ -35,15 +38,23 @@ class ClassOverlap(Measure):
         self.absent = absent
 
     def statistics(self, pred: Tensor, label: Tensor, valid: Tensor) -> Tensor:
-        """The confusion matrix, rows true and columns predicted, flat."""
-        pair = label[0][valid].long() * self.num_classes + pred[0][valid]
-        return torch.bincount(pair, minlength=self.num_classes**2).double()
+        """The confusion matrix, rows true and columns predicted, flat; the
+        last column is of pixels that were given no class.
+        """
+        columns = self.num_classes + 1
+        guess = pred[0][valid]
+        is_class = (guess >= 0) & (guess < self.num_classes)
+        guess = torch.where(is_class, guess, self.num_classes).long()
+        pair = label[0][valid].long() * columns + guess
+        counts = torch.bincount(pair, minlength=self.num_classes * columns)
+        return counts.double()
 
     def compute(self, total: np.ndarray) -> dict[str, float]:
         """``mIoU`` and ``pixAcc``."""
-        matrix = total.reshape(self.num_classes, self.num_classes)
+        matrix = total.reshape(self.num_classes, self.num_classes + 1)
         hit = matrix.diagonal()
-        iou = ratio(hit, matrix.sum(0) + matrix.sum(1) - hit)
+        guessed = matrix.sum(0)[: self.num_classes]
+        iou = ratio(hit, guessed + matrix.sum(1) - hit)
         if not matrix.any():
             return dict(mIoU=np.nan, pixAcc=np.nan)
         if self.absent == 'zero':

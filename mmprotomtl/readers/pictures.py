@@ -1,0 +1,370 @@
+"""Pictures: what their numbers mean is decided here, once for all readers.
+
+The mode and the metadata of a picture say how its numbers are to be read:
+palette, bits of a channel, transparency, the camera's orientation. Photographs
+become 8-bit RGB by :func:`read_rgb`; labels keep the numbers that were stored,
+by :func:`read_picture`. What cannot be converted without a guess is refused
+with the file's name. ICC profiles and gamma values are ignored.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, TiffImagePlugin
+
+from mmprotomtl.utils.errors import DataFileError
+
+#: Formats of photographs, by the content of the file and not by its name.
+#: Naming them keeps other decoders, such as Ghostscript, from being started.
+PHOTO_FORMATS = ('PNG', 'JPEG', 'TIFF', 'BMP', 'WEBP')
+#: Formats of labels.
+LABEL_FORMATS = ('PNG', 'JPEG', 'TIFF')
+#: Endings of the files that :func:`read_rgb` reads.
+PHOTO_ENDINGS = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp', '.webp')
+#: Endings of the files that :func:`read_picture` reads.
+LABEL_ENDINGS = ('.png', '.jpg', '.jpeg', '.tif', '.tiff')
+#: Pictures of more pixels are refused before they are unpacked; the largest
+#: of the field have 2 million.
+MAX_PIXELS = 100_000_000
+#: EXIF's tag of the orientation.
+_ORIENTATION = 0x0112
+#: TIFF's tags of the bits of each channel and of the kind of compression.
+_BITS_PER_SAMPLE = 258
+_GRAY_16 = ('I;16', 'I;16B', 'I;16L', 'I;16N')
+
+
+def read_rgb(path: str) -> np.ndarray:
+    """A photograph, ``H x W x 3`` uint8, in RGB order.
+
+    It is upright, as :func:`PIL.ImageOps.exif_transpose` makes it. Palettes,
+    grey, CMYK and YCbCr become RGB; of 16 bits the upper 8 are kept; alpha is
+    dropped.
+
+    Raises:
+        DataFileError: Its numbers have no defined range (32 bits, floating
+            point), or it is too large or animated.
+    """
+    with _opened(path, PHOTO_FORMATS) as picture:
+        if picture.mode in _GRAY_16 or (
+            _bits(picture, path) == 16 and (picture.mode == 'I')
+        ):
+            gray = np.asarray(picture).astype(np.uint16) >> 8
+            pixels = np.repeat(gray.astype(np.uint8)[..., None], 3, 2)
+        elif picture.mode in ('I', 'F', 'LAB', 'HSV'):
+            raise DataFileError(
+                path,
+                f'a photograph of mode {picture.mode!r}; allowed are grey, '
+                'colours, palettes and CMYK of up to 16 bits a channel',
+            )
+        else:
+            if picture.mode in ('P', 'PA'):
+                # Straight to RGB, Pillow warns of transparent colours.
+                pixels = np.asarray(picture.convert('RGBA'))[..., :3]
+            else:
+                pixels = np.asarray(picture.convert('RGB'))
+        return upright(pixels, orientation(picture))
+
+
+def read_picture(
+    path: str, shown: bool = False, lossy: bool = False
+) -> np.ndarray:
+    """The numbers of a label that is stored as a picture.
+
+    Args:
+        path: The file.
+        shown: Whether the grey levels and colours that the picture shows are
+            wanted, 0 .. 255 (0 .. 65535 for 16 bits). Else the numbers as they
+            are stored: indices of a palette, 0 .. 15 for 4 bits, 0 or 1 for
+            one bit.
+        lossy: Whether JPEG, which changes values, is allowed.
+
+    Returns:
+        ``H x W`` or ``H x W x 3``, upright: uint8, uint16, int32 or float32.
+
+    Raises:
+        DataFileError: It has transparent pixels, a lossy format where the
+            values have to be exact, or a mode that is none of labels.
+    """
+    with _opened(path, LABEL_FORMATS) as picture:
+        if not lossy and _is_lossy(picture):
+            raise DataFileError(
+                path,
+                'is compressed by JPEG, which changes the values that were '
+                'stored; a label of classes, or of yes and no, has to be PNG '
+                'or .npy',
+            )
+        bits = _bits(picture, path)
+        mode = picture.mode
+        if bits == 16 and mode in ('RGB', 'RGBA', 'LA'):
+            numbers, alpha = _deep_channels(picture, path)
+        else:
+            numbers, alpha = _channels(picture, path, bits)
+        _check_opaque(picture, numbers, alpha, path)
+        if shown and (mode == '1' or (mode == 'L' and bits < 8)):
+            numbers = numbers * np.uint8(255 // (2**bits - 1))
+        elif mode in ('P', 'PA'):
+            colours = _palette(picture)
+            if shown:
+                numbers = _painted(numbers, colours, path)
+            else:
+                _check_indices(numbers, colours, path)
+        return upright(numbers, orientation(picture))
+
+
+def read_share(path: str, lossy: bool = False) -> np.ndarray:
+    """A picture of 8 bits a channel, or of 1 bit, as 0 .. 1, float32.
+
+    Args:
+        path: The file.
+        lossy: As for :func:`read_picture`.
+
+    Raises:
+        DataFileError: It has another number of bits.
+    """
+    picture = read_picture(path, shown=True, lossy=lossy)
+    if picture.dtype != np.uint8:
+        raise DataFileError(
+            path, f'values of type {picture.dtype}, expected 0 .. 255 (uint8)'
+        )
+    return picture.astype(np.float32) / 255
+
+
+#: A stored vector that is shorter is middle grey, which is no direction.
+SHORTEST_NORMAL = 0.1
+
+
+def read_normal_picture(path: str) -> np.ndarray:
+    """Normals stored as colours, n = 2 v / 255 - 1; middle grey (127 or 128
+    in all channels) becomes (0, 0, 0), unknown.
+    """
+    return drop_short(2 * read_share(path, lossy=True) - 1)
+
+
+def drop_short(normal: np.ndarray) -> np.ndarray:
+    """Make vectors ``H x W x 3`` of less than :data:`SHORTEST_NORMAL`
+    unknown, (0, 0, 0).
+    """
+    length = np.linalg.norm(normal, axis=-1, keepdims=True)
+    return np.where(length > SHORTEST_NORMAL, normal, normal.dtype.type(0))
+
+
+def orientation(picture: Image.Image) -> int:
+    """How a picture has to be turned, 1 (not at all) .. 8, as EXIF counts."""
+    try:
+        found = picture.getexif().get(_ORIENTATION, 1)
+    except Exception:
+        # Metadata that no program can read turns a picture in none of them.
+        return 1
+    return found if found in range(1, 9) else 1
+
+
+def upright(array: np.ndarray, turn: int) -> np.ndarray:
+    """Turn or mirror ``H x W [x C]`` by a value of :func:`orientation`."""
+    if turn in (5, 6, 7, 8):
+        array = array.swapaxes(0, 1)
+    if turn in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    if turn in (3, 4, 7, 8):
+        array = array[::-1]
+    return np.ascontiguousarray(array)
+
+
+def picture_doubts(path: str, label: bool) -> list[str]:
+    """What somebody who checks data should know of a picture's metadata.
+
+    Args:
+        path: A picture that was read without an error.
+        label: Whether it is a label, not a photograph.
+    """
+    doubts = []
+    formats = LABEL_FORMATS if label else PHOTO_FORMATS
+    with _opened(path, formats) as picture:
+        turn = orientation(picture)
+        if turn != 1:
+            doubts.append(
+                f'EXIF orientation {turn}: it is turned upright; image and '
+                'labels have to fit each other when all are upright'
+            )
+        if label:
+            if _is_lossy(picture):
+                doubts.append('JPEG has changed the values that were stored')
+            return doubts
+        if _bits(picture, path) > 8:
+            doubts.append('more than 8 bits a channel: 8 are used')
+        if picture.mode in ('RGBA', 'LA', 'PA') or (
+            'transparency' in picture.info
+        ):
+            doubts.append('transparency is ignored')
+        if picture.mode == 'CMYK':
+            doubts.append('CMYK becomes RGB without its colour profile')
+    return doubts
+
+
+@contextmanager
+def _opened(path: str, formats: tuple[str, ...]) -> Iterator[Image.Image]:
+    """A picture of some formats with its pixels, checked to be one and not
+    too large.
+    """
+    with Image.open(path, formats=formats) as picture:
+        if picture.width * picture.height > MAX_PIXELS:
+            raise DataFileError(
+                path,
+                f'{picture.width} x {picture.height} pixels; more than '
+                f'{MAX_PIXELS} are not read',
+            )
+        # The further pictures of a JPEG are previews or other views.
+        frames = getattr(picture, 'n_frames', 1)
+        if frames > 1 and picture.format != 'MPO':
+            raise DataFileError(
+                path, f'holds {frames} pictures; expected a single one'
+            )
+        picture.load()
+        yield picture
+
+
+def _bits(picture: Image.Image, path: str) -> int:
+    """Bits of a channel in the file; Pillow's mode does not tell them."""
+    if picture.format == 'PNG':
+        with Path(path).open('rb') as file:
+            return file.read(25)[24]
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        return max(picture.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
+    return 1 if picture.mode == '1' else 8
+
+
+def _is_lossy(picture: Image.Image) -> bool:
+    if picture.format == 'TIFF':
+        return 'jpeg' in str(picture.info.get('compression', '')).lower()
+    return picture.format in ('JPEG', 'MPO')
+
+
+def _channels(
+    picture: Image.Image, path: str, bits: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Numbers as they are stored, and alpha as a share of 255 if any."""
+    mode = picture.mode
+    array = np.asarray(picture)
+    if mode == '1':
+        return array.astype(np.uint8), None
+    if mode == 'L' and bits < 8:
+        # Pillow spreads 0 .. 15 over 0 .. 255.
+        return array // np.uint8(255 // (2**bits - 1)), None
+    if mode in _GRAY_16 or (mode == 'I' and bits == 16):
+        return array.astype(np.uint16), None
+    if mode in ('L', 'P', 'I', 'F'):
+        return array, None
+    if mode == 'RGB' and bits == 8:
+        return array, None
+    if mode in ('LA', 'PA') and bits == 8:
+        return array[..., 0], array[..., 1]
+    if mode == 'RGBA' and bits == 8:
+        return array[..., :3], array[..., 3]
+    raise DataFileError(
+        path,
+        f'a label of mode {mode!r} with {bits} bits a channel; allowed are '
+        'grey, RGB and palettes, as PNG with 1 .. 16 bits or as TIFF with 8, '
+        '16 (grey) or 32',
+    )
+
+
+def _deep_channels(
+    picture: Image.Image, path: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The same for colours of 16 bits, of which Pillow keeps 8."""
+    array = None
+    if picture.format == 'PNG':
+        data = np.frombuffer(Path(path).read_bytes(), np.uint8)
+        array = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if array is None or array.dtype != np.uint16:
+        raise DataFileError(
+            path,
+            f'colours of 16 bits in {picture.format} cannot be read; store '
+            'them as PNG or .npy',
+        )
+    # OpenCV has blue first.
+    numbers = array[..., 2::-1] if array.ndim == 3 else array
+    if picture.mode == 'LA' and array.ndim == 3:
+        numbers = array[..., 0]
+    alpha = None
+    if array.ndim == 3 and array.shape[2] in (2, 4):
+        alpha = (array[..., -1] // 256).astype(np.uint8)
+    return numbers, alpha
+
+
+def _check_opaque(
+    picture: Image.Image,
+    numbers: np.ndarray,
+    alpha: np.ndarray | None,
+    path: str,
+) -> None:
+    """Refuse a label that has transparent pixels.
+
+    Whether they are unlabelled, or hold the number below, nobody can tell.
+    Only an index of a palette stays what it is however it is shown.
+    """
+    clear = np.zeros(numbers.shape[:2], bool)
+    if alpha is not None:
+        clear = alpha < 255
+    key = picture.info.get('transparency')
+    if key is not None and picture.mode not in ('P', 'PA'):
+        if picture.mode == '1':
+            key = int(key) // 255
+        same = numbers == np.asarray(key)
+        clear |= same.all(-1) if same.ndim == 3 else same
+    if clear.any():
+        raise DataFileError(
+            path,
+            f'{int(clear.sum())} transparent pixels; a label has none: give '
+            'pixels without a label a value of their own (`ignore` of an own '
+            'folder names it)',
+        )
+
+
+def _palette(picture: Image.Image) -> np.ndarray:
+    """The colours of a palette, ``N x 3`` uint8."""
+    mode = picture.palette.mode if picture.palette else 'RGB'
+    flat = picture.getpalette(mode) or []
+    colours = np.array(flat, np.uint8).reshape(-1, len(mode))
+    return colours[:, :3]
+
+
+def _painted(
+    indices: np.ndarray, colours: np.ndarray, path: str
+) -> np.ndarray:
+    """The colours of indices; grey levels, ``H x W``, if all are grey."""
+    if indices.size and indices.max() >= len(colours):
+        raise DataFileError(
+            path,
+            f'index {indices.max()} of a palette of {len(colours)} colours',
+        )
+    painted = colours[indices]
+    gray = (painted == painted[..., :1]).all()
+    return painted[..., 0] if gray else painted
+
+
+def _check_indices(
+    indices: np.ndarray, colours: np.ndarray, path: str
+) -> None:
+    """Refuse a palette of greys that are not their own indices.
+
+    Programs that make pictures smaller turn greyscale into such palettes, so
+    that the number may be the index or the grey. Black and white alone are 0
+    and 1, as in a picture of one bit.
+    """
+    if (colours != colours[:, :1]).any():
+        return
+    gray = colours[:, 0]
+    used = np.unique(indices)
+    used = used[used < len(gray)]
+    if gray.tolist() == [0, 255] or (gray[used] == used).all():
+        return
+    wrong = used[gray[used] != used][0]
+    raise DataFileError(
+        path,
+        f'a palette in which index {wrong} is grey {gray[wrong]}: whether the '
+        'label is the index or the grey cannot be told; store it as greyscale '
+        'PNG or .npy',
+    )
