@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .cover import Cover, matched_with_any, preference
 from .match import Matching, candidates
 from .thin import thin_levels
 
@@ -42,6 +43,11 @@ def count_maps(
 ) -> np.ndarray:
     """Statistics of an image; those of a data set are their sum.
 
+    Predicted and true pixels are matched one to one, for each threshold and
+    each annotator separately: as many pairs as possible and, among such
+    matchings, one of least total distance. The counts of a threshold depend
+    on its own map only, not on the other maps.
+
     Args:
         maps: Thinned boundaries at each threshold, bool ``K x H x W``.
         truths: Each annotator's boundaries, bool ``H x W``, as they are.
@@ -56,20 +62,27 @@ def count_maps(
     union = np.asarray(maps.any(0))
     # Pairs of all thresholds are looked up once; a threshold takes its rows.
     # It begins with the pairs of the threshold above it: downwards, pixels
-    # come rather than go, and the surest ones are paired first.
-    matchings = [Matching(candidates(union, truth, reach)) for truth in truths]
+    # come rather than go.
+    pairs = [candidates(union, truth, reach) for truth in truths]
     inside = maps[:, union]
-    total = sum(int(truth.sum()) for truth in truths)
     counts = np.zeros((len(maps) + 1, COUNTS), np.int64)
-    above = None
+    counts[:-1, 1] = inside.sum(1)
+    counts[:-1, 3] = sum(int(truth.sum()) for truth in truths)
+    # A pair is a predicted and a true pixel: of one annotator there are as
+    # many of the one as of the other, in any matching of greatest size.
+    if len(truths) == 1:
+        matching = Matching(pairs[0])
+    else:
+        order = preference(np.flatnonzero(union))
+        covers = [Cover(each, order) for each in pairs]
     for k in reversed(range(len(maps))):
         rows = inside[k]
-        if above is not None and np.array_equal(rows, above):
+        if k + 1 < len(maps) and np.array_equal(rows, inside[k + 1]):
             counts[k] = counts[k + 1]
-            continue
-        above = rows
-        matched = np.array([each.update(rows) for each in matchings])
-        counts[k] = matched.any(0).sum(), rows.sum(), matched.sum(), total
+        elif len(truths) == 1:
+            counts[k, [0, 2]] = matching.update(rows).sum()
+        else:
+            counts[k, [0, 2]] = matched_with_any(covers, rows)
     score = f_measure(*precision_recall(counts[:-1]))
     best = np.flatnonzero(score == score.max())[-1]
     counts[-1] = counts[best]
