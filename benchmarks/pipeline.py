@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.evaluator import Evaluator
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
@@ -24,6 +24,7 @@ from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 from prettytable import PrettyTable
 
+from mmprotomtl.engine import load_config
 from mmprotomtl.registry import MODELS
 from mmprotomtl.utils.files import write_json
 
@@ -130,8 +131,7 @@ def show(title: str, rows: list[dict]) -> None:
 def main() -> None:
     """Measure and report."""
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = load_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmprotomtl'))
     mp_cfg = cfg.get('env_cfg', {}).get('mp_cfg', {})
     set_multi_processing(**mp_cfg, distributed=False)

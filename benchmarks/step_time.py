@@ -28,6 +28,7 @@ from mmengine.structures import PixelData
 from prettytable import PrettyTable
 from torch.profiler import ProfilerActivity, profile
 
+from mmprotomtl.engine import load_config
 from mmprotomtl.registry import MODELS
 from mmprotomtl.structures import MultiTaskDataSample
 from mmprotomtl.tasks import build_tasks
@@ -66,16 +67,15 @@ def model_config(method: str, tasks: dict, args: argparse.Namespace) -> Config:
     name = 'protomtl' if method == 'protomtl' else 'mtl'
     cfg = Config.fromfile(BASE / 'models' / f'{name}.py')
     stem = BACKBONES.get(args.backbone, args.backbone)
-    backbone = Config.fromfile(BASE / 'backbones' / f'{stem}.py').backbone
-    neck = dict(channels=args.channels)
-    if method == 'protomtl':
-        neck['quantizer'] = dict(num_codes=args.codes, code_dim=args.channels)
-        if args.token_stride:
-            neck['token_stride'] = args.token_stride
     cfg.merge_from_dict(
-        dict(model=dict(backbone=backbone, tasks=tasks, neck=neck))
+        dict(Config.fromfile(BASE / 'backbones' / f'{stem}.py'), tasks=tasks)
     )
-    return cfg
+    options = dict(channels=args.channels)
+    if method == 'protomtl':
+        options.update(num_codes=args.codes, code_dim=args.channels)
+        if args.token_stride:
+            options['token_stride'] = args.token_stride
+    return load_config(cfg, options)
 
 
 def labelled(protocol: str, image: int, names: list[str]) -> list[str]:

@@ -13,10 +13,10 @@ import sys
 import time
 from pathlib import Path
 
-from mmengine.config import Config
 from mmengine.runner import Runner
 from prettytable import PrettyTable
 
+from mmprotomtl.engine import load_config
 from mmprotomtl.tasks import build_tasks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,7 +31,7 @@ def run(*command: str) -> None:
 
 def untrained_scores(config: Path, work_dir: Path) -> dict[str, float]:
     """Scores of the network as it is initialised."""
-    cfg = Config.fromfile(config)
+    cfg = load_config(config)
     cfg.work_dir = str(work_dir)
     cfg.log_level = 'WARNING'
     return Runner.from_cfg(cfg).test()
@@ -56,11 +56,11 @@ def main() -> None:
     )  # fmt: skip
     after = json.loads((work_dir / 'metrics.json').read_text())['metrics']
 
-    tasks = build_tasks(Config.fromfile(config).tasks)
+    tasks = build_tasks(load_config(config).tasks)
     table = PrettyTable(['score', 'untrained', 'trained', 'better is'])
     table.align = 'l'
     for name, task in tasks.items():
-        key = f'{name}/{task.metric}'
+        key = f'{name}/{task.standing_metric}'
         higher = 'higher' if task.higher_is_better else 'lower'
         row = (f'{scores[key]:.4g}' for scores in (before, after))
         table.add_row([key, *row, higher])

@@ -32,6 +32,7 @@ METRICS = _child(mmseg.registry.METRICS, 'evaluation')
 HOOKS = _child(mmseg.registry.HOOKS, 'engine')
 VISUALIZERS = _child(mmseg.registry.VISUALIZERS, 'visualization')
 INFERENCERS = _child(mmseg.registry.INFERENCERS, 'apis')
+RUNNERS = _child(mmseg.registry.RUNNERS, 'engine')
 OPTIM_WRAPPERS = _child(mmseg.registry.OPTIM_WRAPPERS, 'engine.optimizers')
 # mmseg has none of these.
 STRATEGIES = Registry(
@@ -43,7 +44,6 @@ STRATEGIES = Registry(
 
 # We add nothing to these, but mmengine warns where a scope has none.
 for _parent, _folders in (
-    (mmseg.registry.RUNNERS, ()),
     (mmseg.registry.RUNNER_CONSTRUCTORS, ()),
     (mmseg.registry.LOOPS, ()),
     (mmseg.registry.MODEL_WRAPPERS, ()),
@@ -66,6 +66,8 @@ for _parent, _folders in (
 #: What a task is: see :class:`mmprotomtl.tasks.Task`.
 TASKS = Registry('task', scope='mmprotomtl', locations=['mmprotomtl.tasks'])
 #: How a task is scored: see :class:`mmprotomtl.evaluation.measures.Measure`.
-MEASURES = Registry(
+TASK_MEASURES = Registry(
     'measure', scope='mmprotomtl', locations=['mmprotomtl.evaluation']
 )
+#: Its old name, for measures of users' own.
+MEASURES = TASK_MEASURES

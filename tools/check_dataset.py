@@ -11,9 +11,10 @@ used, 1 there are errors (with --strict: or warnings).
 import argparse
 import sys
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
 from mmprotomtl.datasets.check import LOADERS, check_config, format_report
+from mmprotomtl.engine import load_config
 from mmprotomtl.utils.files import write_json
 
 
@@ -51,11 +52,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Check."""
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
     print('Reading every image and every label, hidden ones too.', flush=True)
     try:
+        cfg = load_config(args.config, args.cfg_options)
         reports = check_config(cfg, args.split, args.workers)
     except ValueError as error:
         sys.exit(f'{args.config}: {error}')

@@ -4,20 +4,24 @@ python tools/label_masks.py generate CONFIG --protocol P --seed N --out FILE
 python tools/label_masks.py show FILE
 python tools/label_masks.py verify FILE CONFIG
 
-A mask that was generated is used by
-partial_labels=dict(mask_file=FILE) in the training data set of a config.
+A mask that was generated is used by partial_labels=FILE in the training data
+set of a config. Where that consists of several data sets, each has a label
+mask of its own: --part says which one is meant.
 """
 
 import argparse
 import sys
 
-from mmengine.config import Config, DictAction
+from mmengine.config import ConfigDict, DictAction
 from prettytable import PrettyTable
 
 from mmprotomtl.datasets import MultiTaskDataset
+from mmprotomtl.datasets.unwrap import leaf_datasets
+from mmprotomtl.engine import load_config
 from mmprotomtl.label_masks import (
     PROTOCOLS,
     LabelMask,
+    PartialLabels,
     read_mask_file,
     write_label_mask,
 )
@@ -52,6 +56,12 @@ def parse_args() -> argparse.Namespace:
     check.add_argument('config', help='whose training images it is for')
     for command in (draw, check):
         command.add_argument(
+            '--part',
+            metavar='PLACE',
+            help='which data set is meant, if the training set consists of '
+            'several: datasets.0, datasets.1, ...',
+        )
+        command.add_argument(
             '--cfg-options',
             nargs='+',
             action=DictAction,
@@ -60,24 +70,51 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def bound_mask(args: argparse.Namespace, partial_labels: dict) -> LabelMask:
-    """The mask of a config's training set, with other ``partial_labels``."""
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
-    dataset_cfg = cfg.train_dataloader.dataset
-    own = dataset_cfg.get('partial_labels') or {}
-    if 'protocol' in partial_labels and own.get('tasks'):
+def mask_of(args: argparse.Namespace, partial_labels: dict) -> LabelMask:
+    """The mask of a config's training set, with other ``partial_labels``.
+
+    Raises:
+        ValueError: The data set is not known, or the mask does not fit it.
+    """
+    cfg = load_config(args.config, args.cfg_options)
+    part = chosen_part(cfg.train_dataloader.dataset, args.part)
+    dataset = DATASETS.build(dict(part, lazy_init=True))
+    if not isinstance(dataset, MultiTaskDataset):
+        raise ValueError(
+            f'{type(dataset).__name__} is no data set of many tasks, it has '
+            'no label mask'
+        )
+    own = dataset.partial_labels
+    if own is not None and 'protocol' in partial_labels:
         # A single-task run sees the labels of the multi-task run.
-        partial_labels['tasks'] = own['tasks']
-    # Not `update`, which would merge it into the config's own.
-    dataset_cfg['partial_labels'] = partial_labels
-    dataset_cfg['pipeline'] = []
-    dataset = DATASETS.build(dataset_cfg)
-    assert isinstance(dataset, MultiTaskDataset)
-    mask = dataset.pipeline.transforms[0].mask
-    assert isinstance(mask, LabelMask)
-    return mask
+        partial_labels['tasks'] = own.tasks
+    dataset.partial_labels = PartialLabels.parse(partial_labels)
+    dataset.full_init()
+    assert dataset.label_mask is not None
+    return dataset.label_mask
+
+
+def chosen_part(dataset: ConfigDict, part: str | None) -> dict:
+    """The config of the data set that is meant.
+
+    Raises:
+        ValueError: It is one of several, and ``part`` is none of them.
+    """
+    parts = dict(leaf_datasets(dataset))
+    if part is None and len(parts) == 1:
+        part = next(iter(parts))
+    if part not in parts:
+        known = '; '.join(
+            f'{place} ({cfg["type"]} of {cfg.get("data_root")})'
+            for place, cfg in parts.items()
+        )
+        given = '' if part is None else f'--part {part} is none of them. '
+        raise ValueError(
+            f'train_dataloader.dataset consists of {len(parts)} data sets. '
+            f'{given}Each has a label mask of its own; say which one by '
+            f'--part: {known}'
+        )
+    return parts[part]
 
 
 def options(args: argparse.Namespace) -> dict:
@@ -105,6 +142,12 @@ def show(mask: LabelMask) -> None:
     print(f'protocol {mask.protocol}, seed {mask.seed}, source {mask.source}')
     if mask.options:
         print(f'options {mask.options}')
+    for part in mask.parts:
+        print(
+            f'{part["part"]} ({part["type"]}): protocol {part["protocol"]}, '
+            f'seed {part["seed"]}, source {part["source"]}, sha256 '
+            f'{part["sha256"]}'
+        )
     table = PrettyTable(['task', 'labels'], align='l')
     for row in mask.counts().items():
         table.add_row(row)
@@ -121,7 +164,7 @@ def main() -> None:
     args = parse_args()
     try:
         if args.command == 'generate':
-            mask = bound_mask(
+            mask = mask_of(
                 args,
                 dict(protocol=args.protocol, seed=args.seed, **options(args)),
             )
@@ -130,7 +173,7 @@ def main() -> None:
         elif args.command == 'show':
             mask = read_mask_file(args.file)
         else:
-            mask = bound_mask(args, dict(mask_file=args.file))
+            mask = mask_of(args, dict(mask_file=args.file))
     except (ValueError, OSError) as error:
         sys.exit(f'refused: {error}')
     show(mask)

@@ -7,9 +7,10 @@ import argparse
 import os
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.runner import Runner
 
+from mmprotomtl.engine import load_config
 from mmprotomtl.models.segmentors.inference import TTA
 from mmprotomtl.utils.launch import prepare_cpu_launch
 
@@ -54,10 +55,8 @@ def main() -> None:
     args = parse_args()
     if not Path(args.checkpoint).exists() and '://' not in args.checkpoint:
         raise SystemExit(f'{args.checkpoint}: no such checkpoint')
-    cfg = Config.fromfile(args.config)
+    cfg = load_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:

@@ -7,11 +7,15 @@ import argparse
 import os
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmprotomtl.engine import explain_full_disk, latest_checkpoint
+from mmprotomtl.engine import (
+    explain_full_disk,
+    latest_checkpoint,
+    load_config,
+)
 from mmprotomtl.utils.launch import prepare_cpu_launch, use_mixed_precision
 
 
@@ -61,10 +65,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Train."""
     args = parse_args()
-    cfg = Config.fromfile(args.config)
+    cfg = load_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:

@@ -2,6 +2,8 @@
 # our configs.
 custom_imports = dict(imports=['mmprotomtl'], allow_failed_imports=False)
 default_scope = 'mmprotomtl'
+# Hands the config's `tasks` to model and data sets, whoever reads the config.
+runner_type = 'mmprotomtl.MultiTaskRunner'
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
@@ -25,10 +27,9 @@ custom_hooks = [
     dict(type='PrototypeLogHook', interval=50),
     dict(type='MetricsFileHook'),
 ]
-vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(
     type='MultiTaskLocalVisualizer',
-    vis_backends=vis_backends,
+    vis_backends=[dict(type='LocalVisBackend')],
     name='visualizer',
 )
 log_processor = dict(by_epoch=True)

@@ -5,4 +5,3 @@ _base_ = [
     '../_base_/schedules/adam_200e.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(backbone=_base_.backbone, tasks=_base_.tasks)

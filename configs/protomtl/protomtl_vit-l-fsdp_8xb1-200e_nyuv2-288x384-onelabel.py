@@ -8,7 +8,5 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 batch_size = 1  # of each GPU
-model = dict(backbone=_base_.backbone, tasks=_base_.tasks)
-train_dataloader = dict(batch_size=batch_size)
 runner_type = 'FlexibleRunner'
 strategy = dict(type='mmprotomtl.ShardedStrategy')

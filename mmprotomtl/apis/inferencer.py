@@ -1,6 +1,6 @@
 """Predict all tasks of single images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -10,8 +10,17 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 from mmengine.infer import BaseInferencer
 from mmengine.registry import init_default_scope
+from mmengine.runner.checkpoint import _load_checkpoint
 from mmengine.visualization import Visualizer
+from torch import nn
 
+from mmprotomtl.datasets.transforms import (
+    LoadMultiTaskAnnotations,
+    PartialAnnotation,
+)
+from mmprotomtl.datasets.transforms.partial_annotation import is_step
+from mmprotomtl.datasets.unwrap import leaf_datasets
+from mmprotomtl.engine import share_tasks
 from mmprotomtl.readers.files import DataFile, read_rgb
 from mmprotomtl.registry import INFERENCERS, TRANSFORMS
 from mmprotomtl.structures import MultiTaskDataSample
@@ -26,6 +35,64 @@ class _Picture(NamedTuple):
     def load(self) -> np.ndarray:
         """The image."""
         return self.pixels
+
+
+def stored_config(checkpoint: str) -> Config:
+    """The config of the run that wrote a checkpoint.
+
+    Raises:
+        ValueError: The checkpoint holds none.
+    """
+    stored = _load_checkpoint(checkpoint, map_location='cpu')
+    text = stored.get('meta', {}).get('cfg')
+    if text is None:
+        raise ValueError(
+            f'{checkpoint} holds no config: give the config file as `model`'
+        )
+    return Config.fromstring(text, file_format='.py')
+
+
+def image_pipeline(cfg: Mapping) -> list[dict]:
+    """The steps by which a config makes the network's input of an image.
+
+    They are those of the test data set, or of the validation data set where
+    there is no test; without the steps that read or hide labels.
+
+    Args:
+        cfg: The config of a run.
+
+    Raises:
+        ValueError: There is no such data set, or it consists of several that
+            treat images differently.
+    """
+    for loader in ('test_dataloader', 'val_dataloader'):
+        dataset = (cfg.get(loader) or {}).get('dataset')
+        if dataset:
+            break
+    else:
+        raise ValueError(
+            'the config has neither test_dataloader nor val_dataloader: the '
+            'pipeline of its data set says how an image is prepared for the '
+            'network; add one of them'
+        )
+    found = {
+        place: [
+            step
+            for step in part.get('pipeline') or []
+            if not is_step(step, LoadMultiTaskAnnotations, PartialAnnotation)
+        ]
+        for place, part in leaf_datasets(dataset, f'{loader}.dataset')
+    }
+    (first, steps), *others = found.items()
+    for place, other in others:
+        if other != steps:
+            raise ValueError(
+                f'{first} and {place} treat images differently, so that it is '
+                f'not clear how to prepare one: {steps} and {other}. Give all '
+                'parts the same steps, or set test_dataloader.dataset to one '
+                'of the parts'
+            )
+    return steps
 
 
 @INFERENCERS.register_module()
@@ -63,14 +130,21 @@ class MultiTaskInferencer(BaseInferencer):
         init_default_scope('mmprotomtl')
         super().__init__(model, weights, device, 'mmprotomtl', show_progress)
 
+    def _init_model(
+        self, cfg: ConfigDict, weights: str | None, device: str = 'cpu'
+    ) -> nn.Module:
+        """The model, from the config of a run or of a checkpoint."""
+        if not cfg:
+            assert weights is not None
+            cfg.update(stored_config(weights)._cfg_dict)
+        share_tasks(cfg)
+        return super()._init_model(cfg, weights, device)
+
     def _init_pipeline(self, cfg: ConfigDict) -> Callable:
         """The test pipeline without what reads labels."""
-        steps = [
-            TRANSFORMS.build(step)
-            for step in cfg.test_dataloader.dataset.pipeline
-            if step['type'] != 'LoadMultiTaskAnnotations'
-        ]
-        pipeline = Compose(steps)
+        pipeline = Compose(
+            [TRANSFORMS.build(step) for step in image_pipeline(cfg)]
+        )
 
         def run(image: str | np.ndarray) -> dict:
             if isinstance(image, np.ndarray):
@@ -91,10 +165,11 @@ class MultiTaskInferencer(BaseInferencer):
         return run
 
     def _init_visualizer(self, cfg: ConfigDict) -> Visualizer:
-        cfg.visualizer.tasks = dict(cfg.model.tasks)
         # Pictures are returned or saved here, by no backend.
         cfg.visualizer.pop('vis_backends', None)
-        return super()._init_visualizer(cfg)
+        visualizer = super()._init_visualizer(cfg)
+        visualizer.take_tasks(self.model.tasks)
+        return visualizer
 
     def visualize(
         self,

@@ -10,7 +10,7 @@ import numpy as np
 
 from mmprotomtl.datasets.nyuv2 import NYUv2Dataset
 from mmprotomtl.tasks.normals import unit_vectors
-from mmprotomtl.utils.errors import DataFileError, choose
+from mmprotomtl.utils.errors import DataFileError, check_choice
 from mmprotomtl.utils.files import write_text
 
 from .geometry import Camera, normals_from_depth
@@ -180,8 +180,8 @@ def convert_nyuv2(
         ValueError: A setting is not allowed.
         DataFileError: A file is not the official one, or damaged.
     """
-    choose('form', form, FORMS)
-    choose('depth', depth, DEPTHS)
+    check_choice('form', form, FORMS)
+    check_choice('depth', depth, DEPTHS)
     top, bottom, left, right = crop or (0, SIZE[0], 0, SIZE[1])
     if not (0 <= top < bottom <= SIZE[0] and 0 <= left < right <= SIZE[1]):
         raise ValueError(

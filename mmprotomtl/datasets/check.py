@@ -4,7 +4,10 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from inspect import signature
+from typing import NamedTuple
 
+from mmengine.registry import DefaultScope
 from prettytable import PrettyTable
 
 from mmprotomtl.readers.files import check_size
@@ -15,6 +18,8 @@ from mmprotomtl.utils.parallel import parallel_map
 
 from .multitask_dataset import MultiTaskDataset
 from .transforms.loading import LoadMultiTaskImage
+from .transforms.partial_annotation import PartialAnnotation, is_step
+from .unwrap import leaf_datasets, wrapped_datasets
 
 LOADERS = ('train', 'val', 'test')
 #: Fewer samples are read before a pool of processes has started.
@@ -40,37 +45,93 @@ def check_config(
         workers: Processes that read; None: one for each core.
 
     Returns:
-        A report for each data set, see :func:`check_dataset`.
+        A report for each data set, see :func:`check_dataset`. Where several
+        are one (``MultiTaskConcatDataset``), ``part`` of each report and each
+        finding says which (``datasets.0``); if they do not fit together, the
+        first report of that loader has an error of the whole.
     """
-    found: list[tuple[list[str], dict]] = []
+    found: list[_Found] = []
+    wholes = []
     for name in loaders:
-        loader = cfg.get(f'{name}_dataloader')
-        for part in _single(loader['dataset'] if loader else {}):
-            same = [names for names, other in found if other == part]
-            if same:
-                same[0].append(name)
-            else:
-                found.append(([name], part))
+        dataset = (cfg.get(f'{name}_dataloader') or {}).get('dataset')
+        if not dataset:
+            continue
+        whole = _without_pipelines(dataset)
+        wholes.append((f'{name}_dataloader.dataset', whole))
+        parts = list(leaf_datasets(whole))
+        for place, part in parts:
+            same = [other for other in found if other.cfg == part]
+            if not same:
+                same = [_Found(part, [], [])]
+                found.extend(same)
+            same[0].loaders.append(name)
+            if len(parts) > 1:
+                same[0].places.append(place)
     if not found:
         raise ValueError(f'the config has no data loader of {list(loaders)}')
-    return [
-        dict(loader=', '.join(names), **check_dataset(part, workers))
-        for names, part in found
-    ]
+    reports = []
+    for one in found:
+        report = check_dataset(one.cfg, workers)
+        part = ', '.join(dict.fromkeys(one.places))
+        if part:
+            for finding in report['errors'] + report['warnings']:
+                finding['part'] = part
+        names = ', '.join(dict.fromkeys(one.loaders))
+        reports.append(dict(loader=names, part=part, **report))
+    # What is wrong with one part alone is said there.
+    known = {error['problem'] for r in reports for error in r['errors']}
+    for place, whole in wholes:
+        problem = _problem_of_whole(whole)
+        if problem is not None and problem not in known:
+            known.add(problem)
+            reports[0]['errors'].insert(0, dict(file=place, problem=problem))
+    return reports
 
 
-def _single(cfg: Mapping) -> Iterator[dict]:
-    """The data sets in a wrapper, without what pipelines do to them."""
-    if 'datasets' in cfg or 'dataset' in cfg:
-        for part in cfg.get('datasets') or [cfg['dataset']]:
-            yield from _single(part)
-    elif cfg:
-        pipeline = [
+class _Found(NamedTuple):
+    """A data set in a config, and all places where it is."""
+
+    cfg: dict
+    loaders: list[str]
+    places: list[str]
+
+
+def _without_pipelines(cfg: Mapping) -> dict:
+    """The config of a data set or a wrapper, without what pipelines do to the
+    samples, and with the reading of the lists of files put off.
+    """
+    inside = [part for _, part in wrapped_datasets(cfg)]
+    if not inside:
+        masks = [
             step
             for step in cfg.get('pipeline') or []
-            if step['type'] == 'PartialAnnotation'
+            if is_step(step, PartialAnnotation)
         ]
-        yield dict(cfg, pipeline=pipeline, lazy_init=True)
+        return dict(cfg, pipeline=masks, lazy_init=True)
+    parts = [_without_pipelines(part) for part in inside]
+    bare = (
+        dict(cfg, datasets=parts)
+        if 'datasets' in cfg
+        else dict(cfg, dataset=parts[0])
+    )
+    kind = cfg['type']
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    if kind is not None and 'lazy_init' in signature(kind).parameters:
+        bare['lazy_init'] = True
+    return bare
+
+
+def _problem_of_whole(cfg: dict) -> str | None:
+    """Why the parts of a wrapper cannot be one data set; None: they can."""
+    if not wrapped_datasets(cfg):
+        return None
+    try:
+        # The wrappers of mmengine build what they wrap by the default scope.
+        with DefaultScope.overwrite_default_scope(DATASETS.scope):
+            DATASETS.build(cfg)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        return _problem(error)['problem']
+    return None
 
 
 def check_dataset(cfg: dict, workers: int | None = None) -> dict:
@@ -117,22 +178,25 @@ def check_dataset(cfg: dict, workers: int | None = None) -> dict:
         )
     if not samples:
         errors.append(dict(file=str(dataset.data_root), problem='no image'))
-    for step in dataset._label_maskers():
-        report['masked'] = True
-        try:
-            step.bind(dataset, [info['sample_id'] for info in samples])
-            assert step.mask is not None
-            report['label_mask'] = step.mask.summary()
+    setting = dataset.partial_labels
+    report['masked'] = setting is not None
+    try:
+        mask = dataset.make_label_mask([info['sample_id'] for info in samples])
+    except ValueError as error:
+        file = setting.mask_file if setting is not None else None
+        errors.append(_problem(error, file or dataset.data_root))
+    else:
+        if mask is not None:
+            report['label_mask'] = mask.summary()
             warnings.extend(
                 dict(
                     file='the label mask',
                     problem=f'leaves no label of {name}: a run would stop',
                 )
                 for name in dataset.tasks
-                if not report['label_mask']['labels'].get(name)
+                if setting is not None
+                and not report['label_mask']['labels'].get(name)
             )
-        except ValueError as error:
-            errors.append(_problem(error, step.mask_file))
     chosen = dataset._indices
     if isinstance(chosen, int):
         samples = samples[:chosen] if chosen >= 0 else samples[chosen:]
@@ -224,8 +288,10 @@ def format_report(report: dict, most: int = 20) -> str:
         most: Lines of errors, and of warnings; the JSON has all.
     """
     published = report['published']
+    part = f', {report["part"]}' if report['part'] else ''
     lines = [
-        f'{report["loader"]}: {report["dataset"]}, part {report["split"]}: '
+        f'{report["loader"]}{part}: {report["dataset"]}, split '
+        f'{report["split"]}: '
         f'{report["images"]} images'
         + (f' (published: {published})' if published else '')
         + f', sizes {_sizes(report["shapes"])}'
@@ -260,26 +326,28 @@ def format_report(report: dict, most: int = 20) -> str:
     for kind in ('error', 'warning'):
         found = report[f'{kind}s']
         lines.append(f'{len(found)} {kind}{"s" * (len(found) != 1)}')
-        texts = list(_together(found))
+        texts = list(_grouped_lines(found))
         lines += [f'  {text}' for text in texts[:most]]
         if len(texts) > most:
             lines.append('  and more (--json has all)')
     return '\n'.join(lines)
 
 
-def _together(found: Sequence[Mapping[str, str]]) -> Iterator[str]:
+def _grouped_lines(found: Sequence[Mapping[str, str]]) -> Iterator[str]:
     """A line for each finding, but one for a folder with many alike."""
-    groups: dict[tuple[str, str], list[str]] = {}
+    groups: dict[tuple[str, str, str], list[str]] = {}
     for item in found:
         folder, name = os.path.split(item['file'])
-        groups.setdefault((folder, item['problem']), []).append(name)
-    for (folder, problem), names in groups.items():
+        part = f'{item["part"]}: ' if 'part' in item else ''
+        groups.setdefault((part, folder, item['problem']), []).append(name)
+    for (part, folder, problem), names in groups.items():
         if len(names) > ALIKE:
             some = ', '.join(names[:ALIKE])
-            yield f'{folder}: {len(names)} files ({some}, ...): {problem}'
+            some = f'{len(names)} files ({some}, ...)'
+            yield f'{part}{folder}: {some}: {problem}'
         else:
             for name in names:
-                yield f'{os.path.join(folder, name)}: {problem}'
+                yield f'{part}{os.path.join(folder, name)}: {problem}'
 
 
 def _sizes(shapes: Mapping[str, int]) -> str:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from mmprotomtl.readers.files import read_npy
 from mmprotomtl.registry import DATASETS
-from mmprotomtl.utils.errors import choose
+from mmprotomtl.utils.errors import check_choice
 
 from .mtan_dataset import MTANDataset, read_classes
 
@@ -44,9 +44,7 @@ class CityscapesMTDataset(MTANDataset):
     """
 
     METAINFO: ClassVar[dict] = dict(
-        tasks=dict(
-            semseg=dict(), depth=dict(unit='disparity', metric='absErr')
-        )
+        tasks=dict(semseg=dict(), depth=dict(unit='disparity'))
     )
     PUBLISHED: ClassVar[dict] = dict(train=2975, val=500)
     FOLDERS: ClassVar[dict] = dict(
@@ -54,15 +52,21 @@ class CityscapesMTDataset(MTANDataset):
     )
 
     def __init__(self, num_classes: int = 7, **kwargs) -> None:
-        choose('num_classes', num_classes, CLASSES)
+        check_choice('num_classes', num_classes, CLASSES)
         self.num_classes = num_classes
         super().__init__(**kwargs)
 
-    def known_tasks(self) -> Mapping[str, dict]:
+    @classmethod
+    def task_facts(cls, args: Mapping) -> Mapping[str, dict]:
         """The tasks, with the classes that were chosen."""
-        classes = CLASSES[self.num_classes]
-        semseg = dict(num_classes=self.num_classes, classes=classes)
-        return {**self.METAINFO['tasks'], 'semseg': semseg}
+        number = args.get('num_classes', 7)
+        check_choice('num_classes', number, CLASSES)
+        semseg = dict(num_classes=number, classes=CLASSES[number])
+        return {**cls.METAINFO['tasks'], 'semseg': semseg}
+
+    def known_tasks(self) -> Mapping[str, dict]:
+        """:meth:`task_facts` of this data set."""
+        return self.task_facts(dict(num_classes=self.num_classes))
 
     @property
     def folders(self) -> Mapping[str, tuple[str, Callable]]:

@@ -25,6 +25,10 @@ class MultiTaskConcatDataset(ConcatDataset):
         datasets: Data sets of this package, or their configs.
         lazy_init: Whether to read the lists of files later.
 
+    Attributes:
+        label_mask: Which labels of all data sets are used, and what each
+            one's mask says of itself; None before the lists are read.
+
     Raises:
         ValueError: There is none, one is not of this package, or two mean
             different things by a task (other classes, another unit).
@@ -53,7 +57,7 @@ class MultiTaskConcatDataset(ConcatDataset):
                 )
         self._task_args = _merge(built)
         self.tasks: dict[str, Task] = build_tasks(self._task_args)
-        self._mask: LabelMask | None = None
+        self.label_mask: LabelMask | None = None
         # mmengine would refuse meta information that differs; ours is merged.
         differing = sorted({key for part in built for key in part.metainfo})
         super().__init__(built, lazy_init, ignore_keys=differing)
@@ -64,11 +68,23 @@ class MultiTaskConcatDataset(ConcatDataset):
             return
         super().full_init()
         rows = {
-            _named(place, info['sample_id']): list(part.labels_left(info))
+            _named(place, info['sample_id']): list(info['labels'])
             for place, part in enumerate(self.datasets)
             for info in map(part.get_data_info, range(len(part)))
         }
-        self._mask = LabelMask(rows, list(self.tasks), 'concatenated')
+        self.label_mask = LabelMask(
+            rows,
+            list(self.tasks),
+            'concatenated',
+            parts=[
+                dict(
+                    part=f'datasets.{place}',
+                    type=type(part).__name__,
+                    **_mask_of(part).summary(),
+                )
+                for place, part in enumerate(self.datasets)
+            ],
+        )
 
     @property
     def metainfo(self) -> dict:
@@ -80,8 +96,8 @@ class MultiTaskConcatDataset(ConcatDataset):
                 for part in self.datasets
             ],
         )
-        if self._mask is not None:
-            info['label_mask'] = self._mask.summary()
+        if self.label_mask is not None:
+            info['label_mask'] = self.label_mask.summary()
         return info
 
     def _get_ori_dataset_idx(self, idx: int) -> tuple[int, int]:
@@ -113,6 +129,15 @@ class MultiTaskConcatDataset(ConcatDataset):
 
 def _named(place: int, sample_id: str) -> str:
     return f'{place}-{sample_id}'
+
+
+def _mask_of(part: MultiTaskDataset) -> LabelMask:
+    """The label mask of a part; of one without a mask, every label."""
+    if part.label_mask is not None:
+        return part.label_mask
+    infos = map(part.get_data_info, range(len(part)))
+    rows = {info['sample_id']: list(info['labels']) for info in infos}
+    return LabelMask(rows, list(part.tasks), 'full')
 
 
 def _merge(datasets: Sequence[BaseDataset]) -> dict[str, dict]:

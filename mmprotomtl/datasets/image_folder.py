@@ -17,7 +17,7 @@ from mmprotomtl.readers.files import (
 )
 from mmprotomtl.readers.ids import read_ids
 from mmprotomtl.registry import DATASETS
-from mmprotomtl.utils.errors import DataFileError, choose
+from mmprotomtl.utils.errors import DataFileError, check_choice
 
 from .multitask_dataset import MultiTaskDataset
 
@@ -115,7 +115,7 @@ class ImageFolderMTDataset(MultiTaskDataset):
         for name, given in folders.items():
             options = dict(folder=given) if isinstance(given, str) else given
             for key in options:
-                choose(f'folders.{name}: key', key, OPTIONS)
+                check_choice(f'folders.{name}: key', key, OPTIONS)
             if 'folder' not in options:
                 raise ValueError(f'folders.{name}={given!r} names no folder')
             self.folders[name] = dict(options)
@@ -124,9 +124,14 @@ class ImageFolderMTDataset(MultiTaskDataset):
         self._labelled: dict[str, tuple[str, ...]] = {}
         super().__init__(tasks=tasks, **kwargs)
 
-    def known_tasks(self) -> Mapping[str, dict]:
+    @classmethod
+    def task_facts(cls, args: Mapping) -> Mapping[str, dict]:
         """Those that have a folder; what they mean is the config's matter."""
-        return {name: {} for name in self.folders}
+        return {name: {} for name in args['folders']}
+
+    def known_tasks(self) -> Mapping[str, dict]:
+        """:meth:`task_facts` of this data set."""
+        return self.task_facts(dict(folders=self.folders))
 
     def has_label(self, sample_id: str, task: str) -> bool:
         """Whether there is a file."""
@@ -136,14 +141,12 @@ class ImageFolderMTDataset(MultiTaskDataset):
         """Whether there is a label."""
         return self.has_label(sample_id, task)
 
-    @property
-    def metainfo(self) -> dict:
-        """Tasks, and what is labelled of them."""
-        info = super().metainfo
-        if self._labelled and 'label_mask' not in info:
+    def make_label_mask(self, samples: Sequence[str]) -> LabelMask:
+        """The label mask; without ``partial_labels``, every file is used."""
+        mask = super().make_label_mask(samples)
+        if mask is None:
             mask = LabelMask(self._labelled, list(self.tasks), 'as-on-disk')
-            info['label_mask'] = mask.summary()
-        return info
+        return mask
 
     def _path(self, place: str) -> Path:
         return Path(self.data_root, place.replace('{split}', self.split))

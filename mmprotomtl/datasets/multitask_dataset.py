@@ -1,5 +1,6 @@
 """What all data sets of dense multi-task prediction share."""
 
+import os
 import random
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -9,30 +10,37 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from mmprotomtl.datasets.samplers import sample_seed
+from mmprotomtl.label_masks import LabelMask, PartialLabels
 from mmprotomtl.registry import TRANSFORMS
-from mmprotomtl.tasks import Task, build_tasks
-from mmprotomtl.utils.errors import DataFileError, choose
+from mmprotomtl.tasks import Task, build_tasks, complete_args
+from mmprotomtl.utils.errors import DataFileError, check_choice
 
-from .transforms.partial_annotation import PartialAnnotation
+from .transforms.partial_annotation import split_label_masks
 
 
 class MultiTaskDataset(BaseDataset):
     """Images with labels of several tasks, each image of some.
 
     A subclass is a layout on disk: its ``METAINFO['tasks']`` holds what the
-    data set knows of each task (the classes of ``semseg``), and
-    :meth:`load_data_list` says where the files are and how they are read.
+    files say of each task (the classes of ``semseg``, see
+    :meth:`task_facts`), and :meth:`load_data_list` says where the files are
+    and how they are read.
 
     Each entry of the data list is a dict with ``sample_id`` (str), ``image``
     (a :class:`~mmprotomtl.readers.files.DataFile`, RGB) and ``labels`` (task
     -> DataFile). No label file is touched before a transform loads it, and
-    those that the label mask hides are taken out of ``labels`` first.
+    the files of labels that the label mask hides are not in the list.
 
     Args:
-        tasks: Name -> arguments, as the config's ``tasks``; what the data set
-            knows of a task is filled in. None: all of the data set's tasks.
-        partial_labels: Arguments of :class:`PartialAnnotation`, put in front
-            of the pipeline; None: none is added.
+        tasks: Name -> arguments, as the config's ``tasks``; what the files say
+            of a task is filled in. None: all of the data set's tasks. In the
+            config of a run it is left out: ``load_config`` hands the run's
+            tasks to all data sets.
+        partial_labels: Which labels are used: a protocol's name
+            (``'one-label'``), the path of a mask file, or a dict such as
+            ``dict(protocol='ratio', ratio=0.3, seed=1)``, see
+            :class:`~mmprotomtl.label_masks.PartialLabels`. None: all labels,
+            unless a step of the pipeline is a :class:`PartialAnnotation`.
         split: The part of the data set.
         filter_cfg: ``dict(drop_unlabelled=True)`` leaves out images that have
             no label of ``tasks``, or to which the label mask leaves none.
@@ -41,6 +49,14 @@ class MultiTaskDataset(BaseDataset):
             drawn with ``seed``; ``part='train'`` is all others. A label mask
             still speaks of all images of the split.
         **kwargs: See :class:`mmengine.dataset.BaseDataset`.
+
+    Attributes:
+        partial_labels: The setting; None: no label is hidden.
+        label_mask: Which labels are used, made when the list of files is
+            read; None before, or if no label is hidden.
+
+    Raises:
+        ValueError: A setting is not allowed, or there are two label masks.
     """
 
     METAINFO: ClassVar[dict] = dict(tasks={})
@@ -58,7 +74,7 @@ class MultiTaskDataset(BaseDataset):
     def __init__(
         self,
         tasks: Mapping[str, dict] | None = None,
-        partial_labels: dict | None = None,
+        partial_labels: str | os.PathLike | Mapping | None = None,
         split: str = 'train',
         pipeline: Sequence = (),
         holdout: dict | None = None,
@@ -73,48 +89,66 @@ class MultiTaskDataset(BaseDataset):
         self.holdout = None if holdout is None else _check_holdout(**holdout)
         self._task_args = self._fill_in(tasks)
         self.tasks: dict[str, Task] = build_tasks(self._task_args)
-        pipeline = list(pipeline)
-        if partial_labels is not None:
-            partial_labels = dict(partial_labels)
-            partial_labels.setdefault('type', 'PartialAnnotation')
-            pipeline.insert(0, partial_labels)
         # Built from our registry, they are found whatever the default scope.
-        steps = [
-            TRANSFORMS.build(step) if isinstance(step, Mapping) else step
-            for step in pipeline
-        ]
+        steps, masks = split_label_masks(
+            [
+                TRANSFORMS.build(step) if isinstance(step, Mapping) else step
+                for step in pipeline
+            ]
+        )
+        if partial_labels is not None:
+            masks.insert(0, PartialLabels.parse(partial_labels))
+        if len(masks) > 1:
+            raise ValueError(
+                f'{type(self).__name__} has {len(masks)} label masks: '
+                f'{", ".join(map(repr, masks))}. Give one, as partial_labels '
+                'or as PartialAnnotation in the pipeline'
+            )
+        self.partial_labels = masks[0] if masks else None
+        self.label_mask: LabelMask | None = None
         super().__init__(pipeline=steps, **kwargs)
 
-    def known_tasks(self) -> Mapping[str, dict]:
-        """Task -> what the data set knows of it, in the order of the columns
-        of its published label masks.
+    @classmethod
+    def task_facts(cls, args: Mapping) -> Mapping[str, dict]:
+        """What the files say of each task that they label.
+
+        Facts are arguments of the tasks that follow from the files: classes
+        and palette, unit, the edge benchmark's ``max_dist``, the range of
+        depths that pictures show. How a task is weighted and scored is the
+        run's choice, not the files'.
+
+        Args:
+            args: The data set's own arguments, as in a config.
+
+        Returns:
+            Task -> facts, in the order of the columns of published masks.
         """
-        return self.METAINFO['tasks']
+        del args
+        return cls.METAINFO['tasks']
+
+    def known_tasks(self) -> Mapping[str, dict]:
+        """:meth:`task_facts` of this data set."""
+        return self.task_facts({})
 
     def _fill_in(self, tasks: Mapping[str, dict] | None) -> dict[str, dict]:
-        """The arguments of the tasks, the config's over the data set's.
+        """The arguments of the tasks, completed by the facts of the files.
 
         Raises:
-            ValueError: The data set has no such task, or other classes.
+            ValueError: The data set has no such task, or an argument
+                contradicts the files.
         """
         known = self.known_tasks()
         if tasks is None:
             return {name: dict(args) for name, args in known.items()}
+        source = type(self).__name__
         filled = {}
         for name, args in tasks.items():
             if name not in known:
                 raise ValueError(
-                    f'tasks.{name}: {type(self).__name__} has no labels of '
-                    f'it; it has {list(known)}'
+                    f'tasks.{name}: {source} has no labels of it; it has '
+                    f'{list(known)}'
                 )
-            args = dict(args or {})
-            ours = known[name].get('num_classes')
-            if ours not in (None, args.get('num_classes', ours)):
-                raise ValueError(
-                    f'tasks.{name}.num_classes={args["num_classes"]}, but '
-                    f'{type(self).__name__} has {ours} classes'
-                )
-            filled[name] = {**known[name], **args}
+            filled[name] = complete_args(name, args, known[name], source)
         return filled
 
     @property
@@ -125,17 +159,9 @@ class MultiTaskDataset(BaseDataset):
         info['split'] = self.split
         if self.holdout is not None:
             info['holdout'] = dict(self.holdout)
-        masks = [t.mask.summary() for t in self._label_maskers() if t.mask]
-        if masks:
-            info['label_mask'] = masks[-1]
+        if self.label_mask is not None:
+            info['label_mask'] = self.label_mask.summary()
         return info
-
-    def _label_maskers(self) -> list[PartialAnnotation]:
-        return [
-            step
-            for step in self.pipeline.transforms
-            if isinstance(step, PartialAnnotation)
-        ]
 
     def refuse(self, path: str, problem: str) -> None:
         """Say what is wrong with a file, where reading the list can go on.
@@ -160,19 +186,66 @@ class MultiTaskDataset(BaseDataset):
         del sample_id, task
         return True
 
+    def make_label_mask(self, samples: Sequence[str]) -> LabelMask | None:
+        """Read or draw the label mask, after the list of files was read.
+
+        Args:
+            samples: Ids of all images of the split.
+
+        Returns:
+            The mask; None: no label is hidden.
+
+        Raises:
+            DataFileError: The file of the mask is damaged, or of another data
+                set.
+            ValueError: The settings of the protocol are wrong.
+        """
+        if self.partial_labels is None:
+            return None
+        # With protocol `full`, all labels are those that there are; whether
+        # one of body parts shows a person takes a look at it, and makes no
+        # difference.
+        whole = self.partial_labels.protocol == 'full'
+        mask = self.partial_labels.label_mask(
+            samples,
+            tuple(self.tasks),
+            tuple(self.known_tasks()),
+            self.has_label if whole else self.applicable,
+        )
+        missing = [
+            f'{task} of {sample!r}'
+            for sample, tasks in mask.labelled.items()
+            for task in tasks
+            if mask.source is not None and not self.has_label(sample, task)
+        ]
+        if missing:
+            raise DataFileError(
+                str(mask.source),
+                f'a mask of another data set: {len(missing)} labels that it '
+                f'names are not there, such as {", ".join(missing[:3])}',
+            )
+        return mask
+
     def full_init(self) -> None:
-        """Read the list of samples and bind the label mask to it."""
+        """Read the list of samples, without the labels that are hidden."""
         if self._fully_initialized:
             return
         samples = self.load_data_list()
+        ids = [info['sample_id'] for info in samples]
+        self.label_mask = self.make_label_mask(ids)
         for info in samples:
             files = info['labels']
-            info['labels'] = {n: files[n] for n in self.tasks if n in files}
-        kept_ids = _carve([i['sample_id'] for i in samples], self.holdout)
-        for step in self._label_maskers():
-            step.bind(self, [info['sample_id'] for info in samples])
+            used = set(self.tasks)
+            if self.label_mask is not None:
+                used &= set(self.label_mask.labelled[info['sample_id']])
+            info['labels'] = {
+                name: files[name]
+                for name in self.tasks
+                if name in files and name in used
+            }
+        kept_ids = _holdout_ids(ids, self.holdout)
         if self.filter_cfg and self.filter_cfg.get('drop_unlabelled'):
-            kept = [info for info in samples if self.labels_left(info)]
+            kept = [info for info in samples if info['labels']]
             print_log(
                 f'{len(kept)} of {len(samples)} images have a label of '
                 f'{", ".join(self.tasks)}; the others are left out',
@@ -190,12 +263,6 @@ class MultiTaskDataset(BaseDataset):
         if self.serialize_data:
             self.data_bytes, self.data_address = self._serialize_data()
         self._fully_initialized = True
-
-    def labels_left(self, info: dict) -> dict:
-        """The labels of an entry that no mask hides."""
-        for step in self._label_maskers():
-            info = step.hide(info)
-        return info['labels']
 
     def get_data_info(self, idx: int) -> dict:
         """The entry of one sample, with the task objects."""
@@ -225,7 +292,7 @@ def _check_holdout(
     Raises:
         ValueError: One of them is not allowed.
     """
-    choose('holdout.part', part, ('train', 'val'))
+    check_choice('holdout.part', part, ('train', 'val'))
     if not 0 < fraction < 1:
         raise ValueError(
             f'holdout.fraction={fraction!r} is not allowed: choose a share '
@@ -234,7 +301,7 @@ def _check_holdout(
     return dict(fraction=fraction, seed=seed, part=part)
 
 
-def _carve(samples: Sequence[str], holdout: dict | None) -> set[str]:
+def _holdout_ids(samples: Sequence[str], holdout: dict | None) -> set[str]:
     """The ids of the part that ``holdout`` names."""
     if holdout is None:
         return set(samples)

@@ -38,8 +38,8 @@ class NYUv2Dataset(MTANDataset):
     METAINFO: ClassVar[dict] = dict(
         tasks=dict(
             semseg=dict(num_classes=13, classes=CLASSES),
-            depth=dict(metric='absErr', draw_range=(0.5, 8.0)),
-            normals=dict(loss_weight=1.0),
+            depth=dict(draw_range=(0.5, 8.0)),
+            normals=dict(),
         )
     )
     PUBLISHED: ClassVar[dict] = dict(train=795, val=654)

@@ -14,6 +14,8 @@ from .output_hooks import (
     SavePredictionsHook,
 )
 from .prototype_log_hook import PrototypeLogHook
+from .run_config import load_config, share_tasks
+from .runner import MultiTaskRunner
 from .seed_hook import IterSeedHook
 from .selection_hook import CheckpointSelectionHook
 from .task_check_hook import TaskCheckHook
@@ -25,6 +27,7 @@ __all__ = [
     'CompileHook',
     'IterSeedHook',
     'MetricsFileHook',
+    'MultiTaskRunner',
     'MultiTaskVisualizationHook',
     'NonFiniteLossHook',
     'PrototypeLogHook',
@@ -32,4 +35,6 @@ __all__ = [
     'TaskCheckHook',
     'explain_full_disk',
     'latest_checkpoint',
+    'load_config',
+    'share_tasks',
 ]

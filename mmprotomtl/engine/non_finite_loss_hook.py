@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmprotomtl.registry import HOOKS
 from mmprotomtl.utils.dist import sum_over_ranks
-from mmprotomtl.utils.errors import choose
+from mmprotomtl.utils.errors import check_choice
 
 
 class NonFiniteLossError(RuntimeError):
@@ -41,7 +41,7 @@ class NonFiniteLossHook(Hook):
     priority = 'ABOVE_NORMAL'
 
     def __init__(self, action: str = 'stop', patience: int = 10) -> None:
-        choose('NonFiniteLossHook.action', action, ('stop', 'skip'))
+        check_choice('NonFiniteLossHook.action', action, ('stop', 'skip'))
         self.action = action
         self.patience = patience
         self._images: list[str] = []

@@ -15,7 +15,6 @@ from mmprotomtl.evaluation import MultiTaskMetric
 from mmprotomtl.evaluation.delta import Reference
 from mmprotomtl.registry import HOOKS
 from mmprotomtl.structures import MultiTaskDataSample
-from mmprotomtl.tasks import build_tasks
 from mmprotomtl.utils.dist import unwrap
 from mmprotomtl.utils.files import write_json
 from mmprotomtl.version import __version__
@@ -94,10 +93,11 @@ class MetricsFileHook(Hook):
     ) -> None:
         """Write."""
         # Which metric stands for a task, and whether higher is better.
-        info = runner.test_dataloader.dataset.metainfo
         standing = {
-            name: dict(metric=task.metric, higher=task.higher_is_better)
-            for name, task in build_tasks(info['tasks']).items()
+            name: dict(
+                metric=task.standing_metric, higher=task.higher_is_better
+            )
+            for name, task in unwrap(runner.model).tasks.items()
         }
         selection = self._selection(runner)
         references = _references(runner.test_evaluator)
@@ -200,19 +200,15 @@ class SavePredictionsHook(_SampleHook):
     def __init__(self, out_dir: str) -> None:
         self.out_dir = out_dir
 
-    def before_test(self, runner: Runner) -> None:
-        """Build the tasks."""
-        meta = runner.test_dataloader.dataset.metainfo
-        self._tasks = build_tasks(meta['tasks'])
-
     def handle(
         self, runner: Runner, image: Tensor, sample: MultiTaskDataSample
     ) -> None:
         """Save the maps of one sample."""
+        tasks = unwrap(runner.model).tasks
         for name, pred in sample.pred_maps.items():
             stem = Path(self.out_dir, name, sample.metainfo['sample_id'])
             stem.parent.mkdir(parents=True, exist_ok=True)
-            self._tasks[name].save(pred.cpu().numpy(), str(stem))
+            tasks[name].save(pred.cpu().numpy(), str(stem))
 
 
 @HOOKS.register_module()

@@ -1,12 +1,14 @@
 """No checkpoint is chosen on test data unless asked for by name."""
 
 import logging
-from collections.abc import Iterator
 
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
 from mmengine.runner import Runner
 
+from mmprotomtl.datasets.unwrap import leaf_datasets
 from mmprotomtl.registry import HOOKS
+
+from .validation_labels import check_validation_labels
 
 
 @HOOKS.register_module()
@@ -33,12 +35,19 @@ class CheckpointSelectionHook(Hook):
         """Refuse a choice on test data.
 
         Raises:
-            ValueError: The choice would be made on test data.
+            ValueError: The choice would be made on test data, or by labels
+                that the label mask of the training set hides.
         """
         setting = _choosing(runner)
         if setting is None or runner.val_loop is None:
             return
-        parts = list(_parts(runner.val_dataloader.dataset))
+        check_validation_labels(
+            runner.train_dataloader.dataset,
+            runner.val_dataloader.dataset,
+            f'{setting[0]}={setting[1]!r}',
+        )
+        found = leaf_datasets(runner.val_dataloader.dataset)
+        parts = [part for _, part in found]
         tested = [part for part in parts if _is_test(part)]
         self.selection = dict(
             metric=setting[1],
@@ -80,18 +89,6 @@ def _choosing(runner: Runner) -> tuple[str, str] | None:
         if isinstance(hook, EarlyStoppingHook):
             return 'EarlyStoppingHook.monitor', hook.monitor
     return None
-
-
-def _parts(dataset: object) -> Iterator:
-    """The data sets that a wrapper (``ConcatDataset``, ..) wraps."""
-    inner = getattr(dataset, 'datasets', None) or [
-        getattr(dataset, 'dataset', None)
-    ]
-    if inner == [None]:
-        yield dataset
-        return
-    for part in inner:
-        yield from _parts(part)
 
 
 def _is_test(dataset: object) -> bool:

@@ -1,46 +1,54 @@
 """Do data and model speak of the same tasks, and are there labels?"""
 
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmprotomtl.datasets.unwrap import leaf_datasets
 from mmprotomtl.registry import HOOKS
-from mmprotomtl.tasks import build_tasks
+from mmprotomtl.tasks import Task
 from mmprotomtl.utils.dist import sum_over_ranks, unwrap
 
 
 @HOOKS.register_module()
 class TaskCheckHook(Hook):
-    """Stops a run that cannot come to anything, naming the task.
+    """Hands the model's tasks to what scores and draws them, and stops a run
+    that cannot come to anything, naming the task.
 
-    Before training and testing it compares the model's tasks with those of
-    the data set, and logs which labels the run sees. After one pass over the
-    data it stops a run in which a task saw no valid label.
+    Before training, validation and testing it compares the model's tasks with
+    those of the data set, by what their labels mean, and logs which labels the
+    run sees. After one pass over the data it stops a run in which a task saw
+    no valid label.
     """
 
     def before_train(self, runner: Runner) -> None:
         """Compare with the training set, log the label mask."""
         self._started = runner.iter
         dataset = runner.train_dataloader.dataset
-        info = getattr(dataset, 'metainfo', {})
-        self._compare(runner, info, 'train_dataloader')
-        mask = info.get('label_mask')
+        self._compare(runner, dataset, 'train_dataloader')
+        mask = getattr(dataset, 'metainfo', {}).get('label_mask')
         if mask:
-            counts = ', '.join(f'{t} {n}' for t, n in mask['labels'].items())
-            runner.logger.info(
-                f'labels seen in training: protocol {mask["protocol"]}, seed '
-                f'{mask["seed"]}, source {mask["source"]}, {mask["images"]} '
-                f'images ({counts}), sha256 {mask["sha256"]}'
-            )
+            runner.logger.info(f'labels seen in training: {_described(mask)}')
+            for part in mask.get('parts', ()):
+                runner.logger.info(
+                    f'labels of {part["part"]} ({part["type"]}): '
+                    f'{_described(part)}'
+                )
 
     def before_val(self, runner: Runner) -> None:
-        """Compare with the validation set."""
-        info = getattr(runner.val_dataloader.dataset, 'metainfo', {})
-        self._compare(runner, info, 'val_dataloader')
+        """Compare with the validation set, hand the tasks on."""
+        dataset = runner.val_dataloader.dataset
+        self._compare(runner, dataset, 'val_dataloader')
+        self._hand_on(runner, runner.val_evaluator)
 
     def before_test(self, runner: Runner) -> None:
-        """Compare with the test set."""
-        info = getattr(runner.test_dataloader.dataset, 'metainfo', {})
-        self._compare(runner, info, 'test_dataloader')
+        """Compare with the test set, hand the tasks on."""
+        dataset = runner.test_dataloader.dataset
+        self._compare(runner, dataset, 'test_dataloader')
+        self._hand_on(runner, runner.test_evaluator)
 
     def after_train_iter(
         self,
@@ -67,20 +75,71 @@ class TaskCheckHook(Hook):
             )
 
     @staticmethod
-    def _compare(runner: Runner, info: dict, where: str) -> None:
-        model_tasks = unwrap(runner.model).tasks
-        if 'tasks' not in info:
-            return
-        data_tasks = build_tasks(info['tasks'])
-        for name, task in model_tasks.items():
-            if name not in data_tasks:
+    def _hand_on(runner: Runner, evaluator: Evaluator) -> None:
+        """Give the model's tasks to the metrics and to the visualizer."""
+        tasks = unwrap(runner.model).tasks
+        for taker in (*evaluator.metrics, runner.visualizer):
+            if hasattr(taker, 'take_tasks'):
+                taker.take_tasks(tasks)
+
+    @staticmethod
+    def _compare(runner: Runner, dataset: Any, loader: str) -> None:
+        compare_tasks(unwrap(runner.model).tasks, dataset, loader)
+
+
+def compare_tasks(
+    model_tasks: Mapping[str, Task], dataset: Any, loader: str
+) -> None:
+    """Compare the tasks of a model with those of a data set.
+
+    Args:
+        model_tasks: The model's.
+        dataset: A data set, or a wrapper of some; one without ``tasks`` is
+            passed over.
+        loader: Where it is in the config, for errors.
+
+    Raises:
+        ValueError: One of the two has a task that the other lacks, or they
+            mean different things by a task.
+    """
+    parts = [
+        (place, part)
+        for place, part in leaf_datasets(dataset, f'{loader}.dataset')
+        if hasattr(part, 'tasks')
+    ]
+    if not parts:
+        return
+    found = {name for _, part in parts for name in part.tasks}
+    for name in model_tasks:
+        if name not in found:
+            raise ValueError(
+                f'model.tasks.{name}: {loader}.dataset has no such task; it '
+                f'has {sorted(found)}'
+            )
+    for place, part in parts:
+        for name, theirs in part.tasks.items():
+            if name not in model_tasks:
                 raise ValueError(
-                    f'model.tasks.{name}: {where}.dataset has no such task; '
-                    f'it has {list(data_tasks)}'
+                    f'{place}.tasks.{name}: the model has no such task; it '
+                    f'has {list(model_tasks)}'
                 )
-            ours, theirs = task.out_channels, data_tasks[name].out_channels
-            if ours != theirs:
-                raise ValueError(
-                    f'model.tasks.{name} has {ours} output channels, '
-                    f'{where}.dataset.tasks.{name} has {theirs}'
-                )
+            there, ours = theirs.meaning(), model_tasks[name].meaning()
+            for key in sorted({*there, *ours}):
+                pair = there.get(key), ours.get(key)
+                if None not in pair and pair[0] != pair[1]:
+                    raise ValueError(
+                        f'tasks.{name}.{key} is {pair[1]!r} in the model, '
+                        f'but {pair[0]!r} in {place} '
+                        f'({type(part).__name__}): set tasks.{name}.{key} '
+                        'once, at the top level of the config'
+                    )
+
+
+def _described(mask: Mapping) -> str:
+    """The summary of a label mask as a line of the log."""
+    counts = ', '.join(f'{t} {n}' for t, n in mask['labels'].items())
+    return (
+        f'protocol {mask["protocol"]}, seed {mask["seed"]}, source '
+        f'{mask["source"]}, {mask["images"]} images ({counts}), sha256 '
+        f'{mask["sha256"]}'
+    )

@@ -171,8 +171,8 @@ class Reference:
         """
         changes = []
         for name, task in tasks.items():
-            base = self.value(name, task.metric)
-            own = scores[f'{name}/{task.metric}']
+            base = self.value(name, task.standing_metric)
+            own = scores[f'{name}/{task.standing_metric}']
             own = float('nan') if own is None else own
             sign = 1 if task.higher_is_better else -1
             changes.append(100 * sign * (own - base) / abs(base))

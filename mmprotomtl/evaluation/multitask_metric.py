@@ -12,9 +12,9 @@ from prettytable import PrettyTable
 from torch import Tensor
 
 from mmprotomtl.readers.ids import read_ids
-from mmprotomtl.registry import MEASURES, METRICS
+from mmprotomtl.registry import METRICS, TASK_MEASURES
 from mmprotomtl.tasks import PROTOCOLS, Task, build_tasks
-from mmprotomtl.utils.errors import choose
+from mmprotomtl.utils.errors import check_choice
 
 from .delta import Reference, ReferenceFiles
 from .measures import Measure
@@ -33,7 +33,9 @@ class MultiTaskMetric(BaseMetric):
     task's score; a task without any label scores NaN, with a warning.
 
     Args:
-        tasks: As in a config's ``tasks``; None: those of the data set.
+        tasks: As in a config's ``tasks``, or task objects. None: those of the
+            model, which a run hands over (:class:`TaskCheckHook`), else those
+            of the data set's meta information.
         protocol: Whose way of scoring: ``default``, ``invpt``, ``mtinet`` or
             ``mtpsl``; each task says what it means for it.
         reference: ``metrics.json`` of single-task runs (one file, a list, or
@@ -51,7 +53,7 @@ class MultiTaskMetric(BaseMetric):
 
     def __init__(
         self,
-        tasks: dict | None = None,
+        tasks: Mapping[str, Mapping | Task] | None = None,
         protocol: str = 'default',
         reference: ReferenceFiles | None = None,
         image_lists: Mapping[str, str] | None = None,
@@ -59,8 +61,9 @@ class MultiTaskMetric(BaseMetric):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
+        self._given = tasks is not None
         self._tasks = None if tasks is None else build_tasks(tasks)
-        choose('MultiTaskMetric.protocol', protocol, PROTOCOLS)
+        check_choice('MultiTaskMetric.protocol', protocol, PROTOCOLS)
         self.protocol = protocol
         self.reference = None if reference is None else Reference(reference)
         self._lists = {
@@ -80,6 +83,11 @@ class MultiTaskMetric(BaseMetric):
         self._listed = dict.fromkeys(self._lists, 0)
         self._sums: dict[str, list[tuple[Measure, ExactSum]]] = {}
 
+    def take_tasks(self, tasks: Mapping[str, Task]) -> None:
+        """Score these tasks, the model's, unless others were given."""
+        if not self._given:
+            self._tasks = dict(tasks)
+
     @property
     def tasks(self) -> dict[str, Task]:
         """The tasks that are scored."""
@@ -91,11 +99,13 @@ class MultiTaskMetric(BaseMetric):
                 )
             self._tasks = build_tasks(self.dataset_meta['tasks'])
         for name in self._lists:
-            choose('a task of MultiTaskMetric.image_lists', name, self._tasks)
+            check_choice(
+                'a task of MultiTaskMetric.image_lists', name, self._tasks
+            )
         return self._tasks
 
-    def _measures(self, task: Task) -> list[dict]:
-        return task.measures(self.protocol)
+    def _measure_cfgs(self, task: Task) -> list[dict]:
+        return task.measure_cfgs(self.protocol)
 
     def scoring(self) -> dict[str, dict]:
         """What each task's scores mean: its measures with their settings, and
@@ -107,7 +117,7 @@ class MultiTaskMetric(BaseMetric):
         }
         return {
             name: dict(
-                measures=self._measures(task), image_list=hashes.get(name)
+                measures=self._measure_cfgs(task), image_list=hashes.get(name)
             )
             for name, task in self.tasks.items()
         }
@@ -150,7 +160,9 @@ class MultiTaskMetric(BaseMetric):
     def _add(self, task: Task, pred: Tensor, label: Tensor) -> None:
         valid = task.valid(label[None])[0]
         if task.name not in self._sums:
-            measures = [MEASURES.build(cfg) for cfg in self._measures(task)]
+            measures = [
+                TASK_MEASURES.build(cfg) for cfg in self._measure_cfgs(task)
+            ]
             self._sums[task.name] = [(m, ExactSum()) for m in measures]
         for measure, total in self._sums[task.name]:
             # A measure of a user's own need not be a Measure.
@@ -203,7 +215,7 @@ class MultiTaskMetric(BaseMetric):
         scores = {}
         for name, task in self.tasks.items():
             parts = [part[name] for part in results if name in part]
-            values, why = {task.metric: float('nan')}, 'no label'
+            values, why = {task.standing_metric: float('nan')}, 'no label'
             if parts:
                 values, why = self._compute(task, parts)
             scores.update({f'{name}/{key}': v for key, v in values.items()})
@@ -228,12 +240,12 @@ class MultiTaskMetric(BaseMetric):
         values: dict[str, float] = {}
         why = 'no pixel that counts'
         for cfg, sums in zip(
-            self._measures(task), zip(*parts, strict=True), strict=True
+            self._measure_cfgs(task), zip(*parts, strict=True), strict=True
         ):
             total = ExactSum.total(sums)
             if not np.isfinite(total).all():
                 why = 'infinite or NaN predictions'
-            found = MEASURES.build(cfg).compute(total)
+            found = TASK_MEASURES.build(cfg).compute(total)
             values.update({key: float(v) for key, v in found.items()})
         return values, why
 

@@ -2,11 +2,13 @@
 
 from .files import read_label_mask, read_mask_file, write_label_mask
 from .mask import LabelMask
+from .partial_labels import PartialLabels
 from .protocols import PROTOCOLS, draw_label_mask
 
 __all__ = [
     'PROTOCOLS',
     'LabelMask',
+    'PartialLabels',
     'draw_label_mask',
     'read_label_mask',
     'read_mask_file',

@@ -19,6 +19,7 @@ from mmprotomtl.utils.files import write_json
 
 from .mask import LabelMask
 from .pickles import load_numpy, load_torch
+from .protocols import PROTOCOLS
 
 #: Order of the five numbers in PASCAL-Context's ``new_*.pth``.
 PASCAL_COLUMNS = ('semseg', 'human_parts', 'sal', 'normals', 'edge')
@@ -42,10 +43,11 @@ def _load(path: str) -> Any:
     except FileNotFoundError:
         raise DataFileError(
             path,
-            'no such label mask. Get the published one '
-            "(of MTPSL's or DiffusionMTL's code release, one per data set) "
-            'and put it there, or draw one: partial_labels=dict(protocol='
-            '"one-label", seed=0), or tools/label_masks.py generate',
+            'no such label mask file. Get the published mask (of the code '
+            'release of MTPSL or DiffusionMTL, one per data set) and put it '
+            'there, or draw one: by partial_labels="one-label" (protocols '
+            f'are {", ".join(PROTOCOLS)}), or by tools/label_masks.py '
+            'generate',
         ) from None
     except OSError as error:
         raise DataFileError(
@@ -189,6 +191,7 @@ def _of_manifest(loaded: dict, path: str) -> LabelMask:
         loaded['seed'],
         path,
         loaded.get('options'),
+        loaded.get('parts', ()),
     )
     if mask.sha256 != loaded['sha256']:
         raise DataFileError(

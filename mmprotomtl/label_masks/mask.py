@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class LabelMask:
@@ -16,6 +17,7 @@ class LabelMask:
         seed: Seed that it was drawn with; None for a published file.
         source: Its file, if it came from one.
         options: Settings of the protocol.
+        parts: If it is of several data sets, the summary of each one's mask.
     """
 
     def __init__(
@@ -26,6 +28,7 @@ class LabelMask:
         seed: int | None = None,
         source: str | None = None,
         options: Mapping | None = None,
+        parts: Sequence[Mapping] = (),
     ) -> None:
         self.tasks = tuple(tasks)
         self.labelled = {
@@ -36,6 +39,7 @@ class LabelMask:
         self.seed = seed
         self.source = source
         self.options = dict(options or {})
+        self.parts = [dict(part) for part in parts]
 
     @property
     def sha256(self) -> str:
@@ -55,7 +59,7 @@ class LabelMask:
 
     def summary(self) -> dict:
         """What a log or a result file says of it."""
-        result = dict(
+        result: dict[str, Any] = dict(
             protocol=self.protocol,
             seed=self.seed,
             source=self.source,
@@ -65,4 +69,6 @@ class LabelMask:
         )
         if self.options:
             result['options'] = self.options
+        if self.parts:
+            result['parts'] = self.parts
         return result

@@ -5,7 +5,7 @@ from inspect import signature
 
 import numpy as np
 
-from mmprotomtl.utils.errors import choose
+from mmprotomtl.utils.errors import check_choice
 
 from .mask import LabelMask
 
@@ -155,6 +155,23 @@ PROTOCOLS: dict[str, Callable[..., dict[str, list[str]]]] = {
 }
 
 
+def check_protocol(protocol: str, options: Mapping) -> None:
+    """Check the name of a protocol and of its options.
+
+    Raises:
+        ValueError: The protocol is unknown, or its options are others.
+    """
+    check_choice('protocol', protocol, PROTOCOLS)
+    known = list(signature(PROTOCOLS[protocol]).parameters)[4:]
+    if sorted(options) != sorted(known):
+        example = ''.join(f', {name}=...' for name in known)
+        raise ValueError(
+            f'protocol {protocol!r} has the options {known}, but '
+            f'{dict(options)} was given: write '
+            f'dict(protocol={protocol!r}{example}, seed=0)'
+        )
+
+
 def draw_label_mask(
     protocol: str,
     samples: Sequence[str],
@@ -177,19 +194,13 @@ def draw_label_mask(
     Raises:
         ValueError: The protocol is unknown, or its options are others.
     """
-    choose('protocol', protocol, PROTOCOLS)
+    check_protocol(protocol, options)
     if type(seed) is not int or seed < 0:
         raise ValueError(
             f'seed={seed!r} is not allowed: give a whole number from 0 on'
         )
-    draw = PROTOCOLS[protocol]
-    known = list(signature(draw).parameters)[4:]
-    if sorted(options) != sorted(known):
-        raise ValueError(
-            f'protocol {protocol!r} has the options {known}, but {options} '
-            'was given'
-        )
     tasks = sorted(tasks)
+    draw = PROTOCOLS[protocol]
     labelled = draw(samples, tasks, applicable, seed, **options)
     labelled = {sample: labelled.get(sample, []) for sample in samples}
     drawn_with = None if protocol == 'full' else seed

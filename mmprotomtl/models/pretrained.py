@@ -45,14 +45,14 @@ def check_pretrained(module: nn.Module, key: str) -> None:
     if not fits:
         raise ValueError(
             f'{key}.init_cfg: no weight of {source} fits under prefix='
-            f'{prefix!r}. The file has {_some(weights)}, the model wants '
-            f'{_some(wanted)}{_advice(weights, wanted)}'
+            f'{prefix!r}. The file has {_first_names(weights)}, the model '
+            f'wants {_first_names(wanted)}{_advice(weights, wanted)}'
         )
     text = f'{key}: {fits} of {len(wanted)} tensors are those of {source}'
     if missing:
-        text += f'; not in it: {_some(missing)}'
+        text += f'; not in it: {_first_names(missing)}'
     if other:
-        text += f'; of another shape: {_some(other)}'
+        text += f'; of another shape: {_first_names(other)}'
     print_log(text, logger='current')
 
 
@@ -78,7 +78,7 @@ def _advice(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
     return ''
 
 
-def _some(names: Iterable[str], limit: int = 8) -> str:
+def _first_names(names: Iterable[str], limit: int = 8) -> str:
     """The first of some names, and how many there are."""
     given = list(names)
     more = f', ... ({len(given)})' if len(given) > limit else ''

@@ -1,7 +1,8 @@
 """One room per task: all that its name means is in its file."""
 
-from .base import PROTOCOLS, Task, apply_value_map, build_tasks, masked_mean
+from .base import PROTOCOLS, Task, apply_value_map, masked_mean
 from .binary import BinaryTask
+from .building import build_tasks, complete_args, plain, task_class
 from .depth import DepthTask
 from .edge import EdgeTask
 from .human_parts import HumanPartsTask
@@ -21,5 +22,8 @@ __all__ = [
     'Task',
     'apply_value_map',
     'build_tasks',
+    'complete_args',
     'masked_mean',
+    'plain',
+    'task_class',
 ]

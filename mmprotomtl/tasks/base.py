@@ -1,6 +1,8 @@
 """What a dense-prediction task is."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from inspect import Parameter, signature
 from typing import ClassVar
 
 import cv2
@@ -9,14 +11,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mmprotomtl.registry import TASKS
-from mmprotomtl.utils.errors import DataFileError, choose
+from mmprotomtl.utils.errors import DataFileError, check_choice
 
 #: Whose way of scoring: ours, or that of a line of published tables.
 PROTOCOLS = ('default', 'invpt', 'mtinet', 'mtpsl')
 
 
-class Task:
+class Task(ABC):
     """All that a task's name means, asked by every stage of the pipeline.
 
     A label is canonical when :meth:`check_label` returned it: an array ``H x
@@ -27,15 +28,24 @@ class Task:
 
     A new task is a subclass in a file of its own, registered in ``TASKS``, and
     a line of a config's ``tasks``. Class attributes say what the task is, the
-    methods how it is learnt, scored and drawn.
+    methods how it is learnt, scored and drawn. Required are
+    :attr:`metric_directions`, :attr:`default_metric` and the abstract methods;
+    a class that lacks one of them is refused when the task is built.
 
     Args:
         name: Its key in the config's ``tasks``; also the name of its losses,
             metrics and predictions.
         loss_weight: Factor of the loss; None: ``default_weight``.
         metric: Which of the task's metrics stands for it (in ``delta_m``, for
-            choosing checkpoints); None: ``default_metric``.
-        measures: Registered measures that score it; None: the task's own.
+            choosing checkpoints); None: ``default_metric``. It becomes
+            :attr:`standing_metric`.
+        measures: Configs of registered measures that score it; None: the
+            task's own, see :meth:`measure_cfgs`.
+
+    Raises:
+        ValueError: ``metric`` is none of the task's.
+        TypeError: The class lacks ``metric_directions`` or
+            ``default_metric``.
     """
 
     #: Channels of a label.
@@ -51,9 +61,12 @@ class Task:
     #: The loss weight that the field uses.
     default_weight: ClassVar[float] = 1.0
     #: Metric -> whether a higher value is a better one.
-    metrics: ClassVar[Mapping[str, bool]] = {}
-    #: The metric that stands for the task.
-    default_metric: ClassVar[str]
+    metric_directions: ClassVar[Mapping[str, bool]] = {}
+    #: The metric that stands for the task, unless a config names another.
+    default_metric: ClassVar[str] = ''
+    #: Arguments that say what a label's values mean. Model and data sets have
+    #: to agree on them; weights and scores are the run's choice.
+    label_settings: ClassVar[Sequence[str]] = ()
 
     def __init__(
         self,
@@ -62,38 +75,73 @@ class Task:
         metric: str | None = None,
         measures: list[dict] | None = None,
     ) -> None:
+        if self.default_metric not in self.metric_directions:
+            # `metrics` is what metric_directions was called before.
+            raise TypeError(
+                f'tasks.{name}: {type(self).__name__} is no complete task: '
+                "metric_directions={'RMSE': False, ...} says for each metric "
+                'whether a higher value is better, and default_metric names '
+                'one of them'
+            )
         self.name = name
         self.loss_weight = (
             self.default_weight if loss_weight is None else float(loss_weight)
         )
-        self.metric = metric or self.default_metric
-        if self.metric not in self.metrics:
-            raise ValueError(
-                f'tasks.{name}.metric={self.metric!r} is not allowed: choose '
-                f'one of {sorted(self.metrics)}'
-            )
-        self._measures = measures
+        self.standing_metric = metric or self.default_metric
+        check_choice(
+            f'tasks.{name}.metric',
+            self.standing_metric,
+            sorted(self.metric_directions),
+        )
+        self.own_measures = measures
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.name!r})'
 
+    @classmethod
+    def settings(cls) -> tuple[str, ...]:
+        """Names of the arguments that a config may give: those of the class,
+        and those of its parents where it hands ``**kwargs`` on to them.
+        """
+        names: dict[str, None] = {}
+        for part in cls.__mro__:
+            if '__init__' not in vars(part):
+                continue
+            _, *arguments = signature(
+                vars(part)['__init__']
+            ).parameters.items()
+            names.update(
+                dict.fromkeys(
+                    name
+                    for name, argument in arguments
+                    if argument.kind
+                    not in (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
+                )
+            )
+            if all(a.kind != Parameter.VAR_KEYWORD for _, a in arguments):
+                break
+        return tuple(name for name in names if name != 'name')
+
     # -- what the network gives ------------------------------------------
 
     @property
+    @abstractmethod
     def out_channels(self) -> int:
         """Channels that the prediction head gives."""
-        raise NotImplementedError
 
     @property
     def higher_is_better(self) -> bool:
-        """Direction of :attr:`metric`."""
-        return self.metrics[self.metric]
+        """Direction of :attr:`standing_metric`."""
+        return self.metric_directions[self.standing_metric]
 
     def meaning(self) -> dict[str, object]:
-        """What data sets have to agree on to be learnt as one task: setting
-        -> value, None where nothing is said.
+        """What the values of a label mean: setting -> value, None where
+        nothing is said.
+
+        Data sets and model have to agree on it.
         """
-        return dict(type=type(self).__name__)
+        own = {key: getattr(self, key) for key in self.label_settings}
+        return dict(type=type(self).__name__, **own)
 
     # -- labels ----------------------------------------------------------
 
@@ -133,9 +181,9 @@ class Task:
         with np.errstate(invalid='ignore', over='ignore'):
             return self.check_values(label, path)
 
+    @abstractmethod
     def check_values(self, label: np.ndarray, path: str) -> np.ndarray:
         """The part of :meth:`check_label` that is about values."""
-        raise NotImplementedError
 
     def value_map(
         self, flip: str | None = None, angle: float = 0.0, scale: float = 1.0
@@ -226,6 +274,7 @@ class Task:
 
     # -- learning --------------------------------------------------------
 
+    @abstractmethod
     def loss(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """The unweighted loss of each image.
 
@@ -237,11 +286,10 @@ class Task:
             The mean over the valid pixels of each image, ``N`` (0 where there
             is none), and their number, ``N``.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def predict(self, logits: Tensor) -> Tensor:
         """What the user gets: ``N x C x H x W`` to ``N x P x H x W``."""
-        raise NotImplementedError
 
     def undo_view(
         self, logits: Tensor, flip: str | None, scale: float
@@ -273,23 +321,23 @@ class Task:
 
     # -- evaluation and drawing ------------------------------------------
 
-    def measures(self, protocol: str = 'default') -> list[dict]:
+    def measure_cfgs(self, protocol: str = 'default') -> list[dict]:
         """Configs of the measures that score the task.
 
         Args:
             protocol: One of :data:`PROTOCOLS`; the task's ``measures`` setting
                 goes before it.
         """
-        choose('protocol', protocol, PROTOCOLS)
-        if self._measures is not None:
-            return [dict(measure) for measure in self._measures]
+        check_choice('protocol', protocol, PROTOCOLS)
+        if self.own_measures is not None:
+            return [dict(measure) for measure in self.own_measures]
         if protocol == 'default':
             return self.default_measures()
         return self.protocol_measures(protocol)
 
+    @abstractmethod
     def default_measures(self) -> list[dict]:
-        """The field's own measures of the task."""
-        raise NotImplementedError
+        """Configs of the measures that the field scores the task by."""
 
     def protocol_measures(self, protocol: str) -> list[dict]:
         """The measures of a line of published tables, where they differ.
@@ -309,6 +357,7 @@ class Task:
         np.save(path, value.astype(np.float32))
         return path
 
+    @abstractmethod
     def draw(self, value: np.ndarray) -> np.ndarray:
         """Draw a label or a prediction.
 
@@ -318,7 +367,6 @@ class Task:
         Returns:
             RGB picture, ``H x W x 3`` uint8; pixels without a label black.
         """
-        raise NotImplementedError
 
 
 def apply_value_map(
@@ -351,37 +399,3 @@ def masked_mean(value: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     count = valid.flatten(1).sum(1)
     total = torch.where(valid, value, value.new_zeros(())).flatten(1).sum(1)
     return total / count.clamp(min=1), count
-
-
-def build_tasks(cfg: Mapping[str, Mapping | Task]) -> dict[str, Task]:
-    """Build the tasks of a config, in the order of their names.
-
-    mmengine sorts the keys of a config that it stores in a checkpoint. Were
-    the order of the config the order of the network's branches, a network
-    built from a checkpoint would have them exchanged.
-
-    Args:
-        cfg: Name -> arguments of the task. ``type`` defaults to the name.
-
-    Raises:
-        ValueError: There is no task, or a name is unknown and has no ``type``.
-    """
-    if not isinstance(cfg, Mapping) or not cfg:
-        raise ValueError(
-            f'tasks={cfg!r} is not allowed: give a dict of at least one task, '
-            'for example tasks=dict(semseg=dict(num_classes=13), depth=dict())'
-        )
-    tasks = {}
-    for name, args in sorted(cfg.items()):
-        if isinstance(args, Task):
-            tasks[name] = args
-            continue
-        args = {'type': name, **(args or {}), 'name': name}
-        if args['type'] not in TASKS:
-            raise ValueError(
-                f'tasks.{name}.type={args["type"]!r} is not a registered '
-                f'task: choose one of {sorted(TASKS.module_dict)}, or '
-                'register your own in mmprotomtl.registry.TASKS'
-            )
-        tasks[name] = TASKS.build(args)
-    return tasks

@@ -29,12 +29,13 @@ class DepthTask(Task):
 
     label_dtype: ClassVar[type] = np.float32
     invalid: ClassVar[float] = 0.0
-    metrics: ClassVar[Mapping[str, bool]] = {
+    metric_directions: ClassVar[Mapping[str, bool]] = {
         'RMSE': False,
         'absErr': False,
         'relErr': False,
     }
     default_metric: ClassVar[str] = 'RMSE'
+    label_settings: ClassVar[Sequence[str]] = ('unit',)
     #: Unit -> medians that a data set's images can have.
     PLAUSIBLE: ClassVar[Mapping[str, tuple[float, float]]] = {
         'metres': (0.3, 30.0)
@@ -54,10 +55,6 @@ class DepthTask(Task):
     def out_channels(self) -> int:
         """The depth itself."""
         return 1
-
-    def meaning(self) -> dict[str, object]:
-        """Metres, or what else they are."""
-        return dict(**super().meaning(), unit=self.unit)
 
     def check_values(self, label: np.ndarray, path: str) -> np.ndarray:
         """NaN, infinite and non-positive depth is unknown depth."""

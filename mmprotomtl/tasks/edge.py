@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmprotomtl.registry import TASKS
-from mmprotomtl.utils.errors import choose
+from mmprotomtl.utils.errors import check_choice
 
 from .base import masked_mean
 from .binary import BinaryTask
@@ -38,7 +38,7 @@ class EdgeTask(BinaryTask):
     """
 
     default_weight: ClassVar[float] = 50.0
-    metrics: ClassVar[Mapping[str, bool]] = {
+    metric_directions: ClassVar[Mapping[str, bool]] = {
         'odsF': True,
         'oisF': True,
         'AP': True,
@@ -62,7 +62,7 @@ class EdgeTask(BinaryTask):
             )
         self.positive_weight = positive_weight
         self.max_dist = max_dist
-        choose(f'tasks.{self.name}.protocol', protocol, EDGE_PROTOCOLS)
+        check_choice(f'tasks.{self.name}.protocol', protocol, EDGE_PROTOCOLS)
         self.protocol = protocol
         self.num_thresholds = num_thresholds
 

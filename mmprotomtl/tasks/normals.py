@@ -35,7 +35,7 @@ class NormalsTask(Task):
     invalid: ClassVar[float] = 0.0
     fit_interpolation: ClassVar[int] = cv2.INTER_CUBIC
     default_weight: ClassVar[float] = 10.0
-    metrics: ClassVar[Mapping[str, bool]] = {
+    metric_directions: ClassVar[Mapping[str, bool]] = {
         'mErr': False,
         'rmse': False,
         'within_11.25': True,

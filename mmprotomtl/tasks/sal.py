@@ -21,7 +21,7 @@ class SaliencyTask(BinaryTask):
     """
 
     default_weight: ClassVar[float] = 5.0
-    metrics: ClassVar[Mapping[str, bool]] = {
+    metric_directions: ClassVar[Mapping[str, bool]] = {
         'maxF': True,
         'MAE': False,
         'mIoU': True,
@@ -48,8 +48,10 @@ class SaliencyTask(BinaryTask):
         return logits.softmax(1)[:, 1:]
 
     def default_measures(self) -> list[dict]:
-        """Maximal F-measure, pooled over the data set, and MAE."""
-        return [dict(type='ForegroundF')]
+        """Maximal F-measure, pooled over the data set, and MAE; also mIoU
+        where it stands for the task.
+        """
+        return [dict(type='ForegroundF'), *self._overlap()]
 
     def protocol_measures(self, protocol: str) -> list[dict]:
         """InvPT's maxF has a second sigmoid before the thresholds; MTI-Net's
@@ -57,5 +59,11 @@ class SaliencyTask(BinaryTask):
         stand for the task).
         """
         if protocol == 'invpt':
-            return [dict(type='ForegroundF', compatible=True)]
-        return [*self.default_measures(), dict(type='ForegroundOverlap')]
+            f_measure = dict(type='ForegroundF', compatible=True)
+            return [f_measure, *self._overlap()]
+        return [dict(type='ForegroundF'), dict(type='ForegroundOverlap')]
+
+    def _overlap(self) -> list[dict]:
+        """The measure of ``mIoU``, if a config asks for it."""
+        wanted = self.standing_metric == 'mIoU'
+        return [dict(type='ForegroundOverlap')] if wanted else []

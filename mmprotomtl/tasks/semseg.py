@@ -37,8 +37,12 @@ class SemSegTask(Task):
         palette: Their RGB colours; None: PASCAL VOC's colour pattern.
     """
 
-    metrics: ClassVar[Mapping[str, bool]] = {'mIoU': True, 'pixAcc': True}
+    metric_directions: ClassVar[Mapping[str, bool]] = {
+        'mIoU': True,
+        'pixAcc': True,
+    }
     default_metric: ClassVar[str] = 'mIoU'
+    label_settings: ClassVar[Sequence[str]] = ('num_classes', 'classes')
 
     def __init__(
         self,
@@ -75,11 +79,8 @@ class SemSegTask(Task):
 
     def meaning(self) -> dict[str, object]:
         """The classes, by their names if they have any."""
-        return dict(
-            **super().meaning(),
-            num_classes=self.num_classes,
-            classes=self.classes if self._named else None,
-        )
+        named = self.classes if self._named else None
+        return dict(super().meaning(), classes=named)
 
     def check_values(self, label: np.ndarray, path: str) -> np.ndarray:
         """Refuse what is neither a class nor 255."""

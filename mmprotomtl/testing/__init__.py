@@ -125,6 +125,9 @@ def tiny_run(tasks: dict | None = None) -> dict:
     """Config of a whole run of seconds on scenes, over
     ``configs/_base_/default_runtime.py``.
 
+    Model and data sets have their copies of the tasks already, so that it can
+    also be built without :func:`mmprotomtl.engine.load_config`.
+
     Args:
         tasks: As in a config; None: all six.
     """
@@ -135,6 +138,7 @@ def tiny_run(tasks: dict | None = None) -> dict:
     ]
     scenes = dict(type='SyntheticScenesDataset', size=(32, 48), tasks=tasks)
     return dict(
+        tasks=tasks,
         model=tiny_cfg(tasks),
         train_dataloader=dict(
             batch_size=4,

@@ -20,7 +20,7 @@ class DataFileError(ValueError):
         return f'{self.path}: {self.problem}'
 
 
-def choose(key: str, given: object, allowed: Iterable[object]) -> None:
+def check_choice(key: str, given: object, allowed: Iterable[object]) -> None:
     """Check that a setting is one of those allowed.
 
     Raises:

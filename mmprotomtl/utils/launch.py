@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from torch import distributed as dist
 
-from mmprotomtl.utils.errors import choose
+from mmprotomtl.utils.errors import check_choice
 
 #: What torch.distributed wants to know -> how Slurm says it.
 _SLURM = dict(
@@ -36,7 +36,7 @@ def use_mixed_precision(cfg: Config, dtype: str) -> None:
             'take --amp bfloat16'
         )
     wrapper = cfg.optim_wrapper
-    choose(
+    check_choice(
         'optim_wrapper.type with --amp',
         wrapper.get('type', 'OptimWrapper'),
         ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'),

@@ -1,5 +1,7 @@
 """Pictures of labels and predictions, task by task."""
 
+from collections.abc import Mapping
+
 import cv2
 import mmcv
 import numpy as np
@@ -22,20 +24,33 @@ class MultiTaskLocalVisualizer(Visualizer):
 
     Args:
         name: Name of the instance, for mmengine's manager.
-        tasks: As in a config's ``tasks``; None: those of ``dataset_meta``.
+        tasks: As in a config's ``tasks``, or task objects. None: those of the
+            model, which a run hands over (:class:`TaskCheckHook`), else those
+            of ``dataset_meta``.
         **kwargs: See :class:`mmengine.visualization.Visualizer`.
     """
 
     def __init__(
-        self, name: str = 'visualizer', tasks: dict | None = None, **kwargs
+        self,
+        name: str = 'visualizer',
+        tasks: Mapping[str, Mapping | Task] | None = None,
+        **kwargs,
     ) -> None:
         super().__init__(name, **kwargs)
-        self._tasks = tasks
+        self._given = tasks is not None
+        self._tasks = None if tasks is None else build_tasks(tasks)
+
+    def take_tasks(self, tasks: Mapping[str, Task]) -> None:
+        """Draw these tasks, the model's, unless others were given."""
+        if not self._given:
+            self._tasks = dict(tasks)
 
     @property
     def tasks(self) -> dict[str, Task]:
         """The tasks that are drawn."""
-        return build_tasks(self._tasks or self.dataset_meta['tasks'])
+        if self._tasks is None:
+            self._tasks = build_tasks(self.dataset_meta['tasks'])
+        return self._tasks
 
     def add_datasample(
         self,

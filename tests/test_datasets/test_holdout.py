@@ -39,11 +39,10 @@ def test_the_mask_speaks_of_all_images():
     for part in ('train', 'val'):
         data = scenes(part)
         assert data.metainfo['label_mask'] == mask
-        (masker,) = data._label_maskers()
         for i in range(len(data)):
             info = data.get_data_info(i)
-            assert set(masker.hide(info)['labels']) == set(
-                whole._label_maskers()[0].mask.labelled[info['sample_id']]
+            assert set(info['labels']) == set(
+                whole.label_mask.labelled[info['sample_id']]
             )
 
 

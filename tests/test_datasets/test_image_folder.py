@@ -143,7 +143,7 @@ def test_all_labels_are_those_that_there_are(root, tmp_path_factory):
     assert found == counts and not report['errors']
     # Ratio 1 keeps the same ones: one hash, whatever the protocol.
     kept = folder(root, partial_labels=dict(protocol='ratio', ratio=1.0))
-    mask = whole._label_maskers()[0].mask
+    mask = whole.label_mask
     assert kept.metainfo['label_mask']['sha256'] == mask.sha256
     path = tmp_path_factory.mktemp('mask') / 'mask.json'
     write_label_mask(path, mask)

@@ -333,7 +333,7 @@ def test_parts_are_drawn_for_people_only(copy, tmp_path):
         [True] * 3 + [False] * 9
     )
     assert all(data.applicable(i, 'sal') for i in ids)
-    mask = data._label_maskers()[0].mask
+    mask = data.label_mask
     # 12 images, 5 tasks: 3 are drawn, and just 3 have people.
     assert [i for i in ids if 'human_parts' in mask.labelled[i]] == ids[:3]
     assert sum(mask.counts().values()) == 12

@@ -223,7 +223,7 @@ def test_hidden_labels_do_not_move_the_window(tmp_path, damage):
             for i in range(12):
                 item = data[SeededIndex(i, seed)]
                 items.append((i, item['img'], item['gt_maps']))
-        return items, data.pipeline.transforms[0].mask.labelled
+        return items, data.label_mask.labelled
 
     (moved, mask), (first, _) = load(0.75), load(1.0)
     differ = [

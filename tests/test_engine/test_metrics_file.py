@@ -76,6 +76,7 @@ def test_a_choice_on_test_data_has_to_be_asked_for(runner):
             {
                 split: 'train',
                 'val_dataloader.dataset.holdout': dict(part='val'),
+                'val_dataloader.dataset.partial_labels': 'full',
             },
         ),
     ):

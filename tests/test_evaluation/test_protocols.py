@@ -150,7 +150,7 @@ def test_protocols_are_checked():
 def test_a_task_s_own_measures_go_before_a_protocol():
     own = [dict(type='ForegroundF', beta_square=1.0)]
     (task,) = build_tasks(dict(sal=dict(measures=own))).values()
-    assert task.measures('mtinet') == own
+    assert task.measure_cfgs('mtinet') == own
 
 
 def predictions(number=7, seed=1):

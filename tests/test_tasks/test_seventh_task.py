@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmprotomtl.datasets import SyntheticScenesDataset
-from mmprotomtl.registry import DATASETS, MEASURES, TASKS
+from mmprotomtl.registry import DATASETS, TASK_MEASURES, TASKS
 from mmprotomtl.tasks import Task, masked_mean
 from mmprotomtl.testing import tiny_run
 
@@ -22,7 +22,7 @@ def invented():
     class UpnessTask(Task):
         label_dtype: ClassVar[type] = np.float32
         invalid: ClassVar[float] = -9.0
-        metrics: ClassVar[dict] = {'mse': False}
+        metric_directions: ClassVar[dict] = {'mse': False}
         default_metric: ClassVar[str] = 'mse'
         out_channels = 1
 
@@ -46,7 +46,7 @@ def invented():
             gray = ((value[0].clip(-1, 1) + 1) * 127).astype(np.uint8)
             return np.stack([gray, gray, gray], 2)
 
-    @MEASURES.register_module()
+    @TASK_MEASURES.register_module()
     class SquaredError:
         def statistics(self, pred, label, valid):
             error = (pred[0] - label[0])[valid].double().square()
@@ -73,7 +73,7 @@ def invented():
     yield
     for registry, name in (
         (TASKS, 'upness'),
-        (MEASURES, 'SquaredError'),
+        (TASK_MEASURES, 'SquaredError'),
         (DATASETS, 'ScenesWithUpness'),
     ):
         registry.module_dict.pop(name)

@@ -51,8 +51,8 @@ def test_a_task_declares_what_every_stage_asks(tasks, name):
         assert picture.shape == (48, 64, 3)
         assert picture.dtype == np.uint8
         assert picture.std() > 0
-    assert task.metric in task.metrics
-    assert task.measures()
+    assert task.standing_metric in task.metric_directions
+    assert task.measure_cfgs()
 
 
 @pytest.mark.parametrize('name', TASKS)

@@ -14,7 +14,7 @@ def test_scenes(tool, tiny_config, tmp_path):
     out = tmp_path / 'report.json'
     done = tool(TOOL, tiny_config, '--workers', 2, '--json', out)
     assert (
-        'train: SyntheticScenesDataset, part train: 24 images' in done.stdout
+        'train: SyntheticScenesDataset, split train: 24 images' in done.stdout
     )
     assert '0 errors' in done.stdout
     report = json.loads(out.read_text())

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from tests.conftest import ROOT
 
@@ -66,3 +67,29 @@ def test_published(tool, nyuv2, at, shared_data):
     done = tool(TOOL, 'show', nyuv2 / 'nothing.pth', check=False)
     assert done.returncode == 1
     assert 'no such label mask' in done.stdout
+
+
+def test_each_part_of_a_concatenation_has_its_own(tool, tiny_config, tmp_path):
+    cfg = Config.fromfile(tiny_config)
+    part = cfg.train_dataloader.dataset
+    cfg.train_dataloader.dataset = dict(
+        type='MultiTaskConcatDataset',
+        datasets=[part, dict(part, num_scenes=5)],
+    )
+    config, out = tmp_path / 'two.py', tmp_path / 'mask.json'
+    cfg.dump(config)
+    generate = (TOOL, 'generate', config, '--protocol', 'one-label')
+    done = tool(*generate, '--out', out, check=False)
+    assert done.returncode == 1 and not out.exists()
+    (line,) = done.stdout.strip().splitlines()[-1:]
+    assert line.startswith('refused: train_dataloader.dataset consists of 2')
+    assert 'datasets.0 (SyntheticScenesDataset' in line
+    assert 'datasets.1 (SyntheticScenesDataset' in line
+    done = tool(*generate, '--out', out, '--part', 'datasets.1')
+    assert '5 images, sha256' in done.stdout
+    done = tool(TOOL, 'verify', out, config, '--part', 'datasets.1')
+    assert 'it fits the data set' in done.stdout
+    done = tool(
+        TOOL, 'verify', out, config, '--part', 'datasets.0', check=False
+    )
+    assert 'the mask has 5 images, the data set 24' in done.stdout

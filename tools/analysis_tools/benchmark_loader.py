@@ -21,7 +21,6 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from mmengine.config import Config, DictAction
@@ -32,6 +31,10 @@ from prettytable import PrettyTable
 from torch.utils.data import DataLoader
 
 from mmprotomtl.datasets.check import LOADERS
+from mmprotomtl.datasets.transforms import PartialAnnotation
+from mmprotomtl.datasets.transforms.partial_annotation import is_step
+from mmprotomtl.datasets.unwrap import leaf_datasets
+from mmprotomtl.engine import load_config
 from mmprotomtl.utils.files import write_json
 from mmprotomtl.utils.processes import (
     children,
@@ -88,15 +91,6 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def leaves(cfg: dict) -> Iterator[dict]:
-    """The configs of the data sets in a wrapper."""
-    parts = cfg.get('datasets') or [cfg[k] for k in ('dataset',) if k in cfg]
-    for part in parts:
-        yield from leaves(part)
-    if not parts:
-        yield cfg
-
-
 def loader_cfgs(cfg: Config, args: argparse.Namespace) -> dict[str, dict]:
     """What is measured: name -> config of a loader.
 
@@ -107,15 +101,20 @@ def loader_cfgs(cfg: Config, args: argparse.Namespace) -> dict[str, dict]:
     if not given:
         raise ValueError(f'the config has no {args.split}_dataloader')
     own = given.to_dict()
-    for part in leaves(own['dataset']):
+    for _, part in leaf_datasets(own['dataset']):
         if args.images is not None:
             part['indices'] = args.images
     if not args.compare_full:
         return dict(own=own)
     full, hiding = given.to_dict(), 0
-    for part in leaves(full['dataset']):
+    for _, part in leaf_datasets(full['dataset']):
         if args.images is not None:
             part['indices'] = args.images
+        steps = part.get('pipeline') or []
+        part['pipeline'] = [
+            step for step in steps if not is_step(step, PartialAnnotation)
+        ]
+        hiding += len(part['pipeline']) < len(steps)
         hiding += part.pop('partial_labels', None) is not None
     if not hiding:
         raise ValueError(
@@ -142,22 +141,11 @@ class Timed:
         return results
 
 
-def pipelines(data: Any) -> Iterator[Any]:
-    """The pipelines of the data sets in a wrapper."""
-    parts = getattr(data, 'datasets', None)
-    if parts is None and hasattr(data, 'dataset'):
-        parts = [data.dataset]
-    for part in parts or []:
-        yield from pipelines(part)
-    if parts is None:
-        yield data.pipeline
-
-
 def time_steps(loader: DataLoader) -> list[dict]:
     """Milliseconds that each step of the pipeline takes for an image."""
     data: Any = loader.dataset
     spent: dict[str, float] = {}
-    found = list(pipelines(data))
+    found = [part.pipeline for _, part in leaf_datasets(data)]
     kept = [pipeline.transforms for pipeline in found]
     for pipeline in found:
         pipeline.transforms = [Timed(s, spent) for s in pipeline.transforms]
@@ -322,9 +310,7 @@ def _change(rows: list[dict], kind: str) -> str:
 def main() -> None:
     """Measure."""
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmprotomtl'))
     mp_cfg = cfg.get('env_cfg', {}).get('mp_cfg', {})
     set_multi_processing(**mp_cfg, distributed=False)

@@ -22,6 +22,7 @@ from prettytable import PrettyTable
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmprotomtl.engine import load_config
 from mmprotomtl.registry import MODELS
 from mmprotomtl.utils.files import write_json
 
@@ -132,9 +133,7 @@ def count(model: nn.Module, shape: tuple[int, int]) -> dict[str, dict]:
 def main() -> None:
     """Count."""
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options)
     if args.backbone is not None:
         cfg.model.backbone = Config.fromfile(args.backbone).backbone
     MMLogger.get_current_instance().setLevel(logging.WARNING)

@@ -1,5 +1,9 @@
-# The plain multi-task baseline: fused scales, a decoder and a linear head for
-# each task. A config that takes it adds the backbone and the tasks.
+# The plain multi-task baseline: fused scales, then a decoder and a linear head
+# for each task. A config that inherits this one adds a `backbone` (one of
+# _base_/backbones) and the `tasks` (one of _base_/datasets).
+# '${channels}' stands for the top-level setting `channels`: set it by
+# `channels = 64` in a config that inherits this one, or by
+# `--cfg-options channels=64`.
 channels = 512  # width of shared and task features
 stride = 8  # of shared and task features
 decoder_blocks = 2  # residual blocks of a task decoder
@@ -15,13 +19,15 @@ model = dict(
         bgr_to_rgb=True,
         pad_size_divisor=32,
     ),
+    # The entries of the top-level dict `backbone`.
+    backbone=dict(_from_='backbone'),
     neck=dict(
         type='MultiTaskNeck',
-        channels=channels,
-        stride=stride,
-        num_blocks=decoder_blocks,
+        channels='${channels}',
+        stride='${stride}',
+        num_blocks='${decoder_blocks}',
     ),
-    head=dict(type='MultiTaskHead', reduction=reduction),
+    head=dict(type='MultiTaskHead', reduction='${reduction}'),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'),
 )

@@ -2,4 +2,3 @@
 _base_ = './mtl.py'
 
 channels = 128
-model = dict(neck=dict(channels=channels))

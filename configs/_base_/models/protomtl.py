@@ -1,5 +1,7 @@
 # The method (arXiv 2601.07474) at the paper's sizes. [P]: stated there, [?]:
-# our choice, which docs/method.md explains.
+# our choice, which docs/method.md explains. Each of these settings acts where
+# `model` names it, by `temperature = 0.5` in a config that inherits this one or
+# by `--cfg-options temperature=0.5`.
 _base_ = './mtl.py'
 
 num_codes = 4096  # K [P]
@@ -18,21 +20,23 @@ model = dict(
     neck=dict(
         type='PrototypeNeck',
         quantizer=dict(
-            type='VectorQuantizer', num_codes=num_codes, code_dim=code_dim
+            type='VectorQuantizer',
+            num_codes='${num_codes}',
+            code_dim='${code_dim}',
         ),
-        num_slots=num_slots,
-        prototype_dim=prototype_dim,
-        temperature=temperature,
+        num_slots='${num_slots}',
+        prototype_dim='${prototype_dim}',
+        temperature='${temperature}',
         memory=dict(type='PrototypeMemory'),
-        token_stride=token_stride,
+        token_stride='${token_stride}',
         akg_loss=dict(type='AKGLoss', margin=0.3),
-        lambda_tae=lambda_tae,
-        lambda_akg=lambda_akg,
+        lambda_tae='${lambda_tae}',
+        lambda_akg='${lambda_akg}',
     ),
     head=dict(
         type='RetrievalTransformerHead',
-        num_blocks=num_blocks,
-        num_heads=num_heads,
-        ffn_ratio=ffn_ratio,
+        num_blocks='${num_blocks}',
+        num_heads='${num_heads}',
+        ffn_ratio='${ffn_ratio}',
     ),
 )

@@ -6,12 +6,3 @@ num_codes = 512
 code_dim = 128
 prototype_dim = 256
 num_heads = 4
-
-model = dict(
-    neck=dict(
-        channels=channels,
-        quantizer=dict(num_codes=num_codes, code_dim=code_dim),
-        prototype_dim=prototype_dim,
-    ),
-    head=dict(num_heads=num_heads),
-)

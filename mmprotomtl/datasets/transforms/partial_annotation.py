@@ -1,132 +1,126 @@
-"""Hide the labels that an image does not have."""
+"""The label mask as a step of a pipeline."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from mmcv.transforms import BaseTransform
 
-from mmprotomtl.label_masks import (
-    LabelMask,
-    draw_label_mask,
-    read_label_mask,
-)
+from mmprotomtl.label_masks import PartialLabels
 from mmprotomtl.registry import TRANSFORMS
-from mmprotomtl.utils.errors import DataFileError
-
-if TYPE_CHECKING:
-    from mmprotomtl.datasets.multitask_dataset import MultiTaskDataset
 
 
 @TRANSFORMS.register_module()
 class PartialAnnotation(BaseTransform):
-    """Keep the labels that a mask gives to the image, forget the others.
+    """Says which labels are used; the same as ``partial_labels``.
 
-    Comes before anything that reads labels: a hidden label's file is no
-    longer in ``results``, so nothing after it can read it. The data set binds
-    it to its samples when it is initialised.
+    A data set of this package takes the step out of its pipeline when it is
+    built and applies the mask to its list of files, wherever in the pipeline
+    the step stood: a hidden label's path is in no sample. The step cannot be
+    inside another transform, where the data set would not find it.
 
     Args:
-        mask_file: A published mask, or a manifest of ours.
-        protocol: How to draw a mask if there is no file: a key of
-            :data:`~mmprotomtl.label_masks.PROTOCOLS`.
-        seed: Seed of the drawing.
-        tasks: Tasks over which it is drawn, where they are more than those
-            that are trained: a single-task run that shall see the labels of
-            the multi-task run names all of that run's tasks. None: the data
-            set's.
-        **options: Settings of the protocol: ``ratio=0.3``, ``budget=100``.
+        mask_file: See :class:`~mmprotomtl.label_masks.PartialLabels`.
+        protocol: See there.
+        seed: See there.
+        tasks: See there.
+        **options: See there.
 
     Raises:
-        ValueError: Both or neither of ``mask_file`` and ``protocol``, or
-            options for a file.
+        ValueError: See there.
     """
 
     def __init__(
         self,
-        mask_file: str | None = None,
+        mask_file: str | os.PathLike | None = None,
         protocol: str | None = None,
-        seed: int = 0,
+        seed: int | None = None,
         tasks: Sequence[str] | None = None,
-        **options,
+        **options: Any,
     ) -> None:
-        if (mask_file is None) == (protocol is None):
-            raise ValueError(
-                f'partial_labels: mask_file={mask_file!r} and '
-                f'protocol={protocol!r} are given; give one of the two'
-            )
-        if mask_file is not None and options:
-            raise ValueError(
-                f'partial_labels: {options} is not allowed beside mask_file='
-                f'{mask_file!r}, which says all of it'
-            )
-        self.mask_file = mask_file
-        self.protocol = protocol
-        self.seed = seed
-        self.tasks = tasks
-        self.options = options
-        self.mask: LabelMask | None = None
-
-    def bind(self, dataset: MultiTaskDataset, samples: Sequence[str]) -> None:
-        """Read or draw the mask for a data set's samples.
-
-        Raises:
-            DataFileError: The file is damaged, or of another data set.
-            ValueError: The settings of the protocol are wrong.
-        """
-        if self.protocol is None:
-            assert self.mask_file is not None
-            self.mask = read_label_mask(
-                self.mask_file, samples, tuple(dataset.known_tasks())
-            )
-            self._check_labels(dataset, self.mask)
-        else:
-            # All labels are those that there are; whether one of body parts
-            # shows a person takes a look at it, and makes no difference.
-            whole = self.protocol == 'full'
-            self.mask = draw_label_mask(
-                self.protocol,
-                samples,
-                self.tasks or tuple(dataset.tasks),
-                self.seed,
-                dataset.has_label if whole else dataset.applicable,
-                **self.options,
-            )
-
-    def _check_labels(
-        self, dataset: MultiTaskDataset, mask: LabelMask
-    ) -> None:
-        missing = [
-            f'{task} of {sample!r}'
-            for sample, tasks in mask.labelled.items()
-            for task in tasks
-            if not dataset.has_label(sample, task)
-        ]
-        if missing:
-            raise DataFileError(
-                str(self.mask_file),
-                f'a mask of another data set: {len(missing)} labels that it '
-                f'names are not there, such as {", ".join(missing[:3])}',
-            )
-
-    def hide(self, info: dict) -> dict:
-        """Take the hidden labels out of ``info['labels']``."""
-        if self.mask is None:
-            raise RuntimeError(
-                'PartialAnnotation has no mask: it works in the pipeline of a '
-                'data set of mmprotomtl, which binds it to its samples'
-            )
-        kept = self.mask.labelled[info['sample_id']]
-        labels = {n: f for n, f in info['labels'].items() if n in kept}
-        return {**info, 'labels': labels}
+        self.partial_labels = PartialLabels(
+            mask_file, protocol, seed, tasks, **options
+        )
 
     def transform(self, results: dict) -> dict:
-        """Update ``results['labels']``."""
-        return self.hide(results)
+        """Not called in the pipeline of a data set of this package.
+
+        Raises:
+            RuntimeError: Always. A sample alone does not say what is hidden,
+                and its labels may have been read already.
+        """
+        raise RuntimeError(
+            f'{self} hides no labels by itself: give it to a data set of '
+            'mmprotomtl, as partial_labels or as a step of the pipeline that '
+            'is inside no other transform'
+        )
 
     def __repr__(self) -> str:
-        return (
-            f'PartialAnnotation(mask_file={self.mask_file!r}, '
-            f'protocol={self.protocol!r}, seed={self.seed})'
+        return repr(self.partial_labels).replace(
+            'PartialLabels', 'PartialAnnotation', 1
         )
+
+
+def split_label_masks(
+    steps: Sequence[Callable],
+) -> tuple[list[Callable], list[PartialLabels]]:
+    """Separate the label masks from the other steps of a pipeline.
+
+    Args:
+        steps: Built transforms.
+
+    Returns:
+        The other steps, and what the steps of :class:`PartialAnnotation` say.
+
+    Raises:
+        ValueError: A :class:`PartialAnnotation` is inside another transform.
+    """
+    others, found = [], []
+    for step in steps:
+        if isinstance(step, PartialAnnotation):
+            found.append(step.partial_labels)
+            continue
+        hidden = next(_inside(step), None)
+        if hidden is not None:
+            raise ValueError(
+                f'{hidden} is inside {type(step).__name__}, where it cannot '
+                "hide labels before they are read: put it into the data set's "
+                'pipeline itself, or give it as partial_labels'
+            )
+        others.append(step)
+    return others, found
+
+
+def _inside(step: Any, seen: set[int] | None = None) -> Iterator[Any]:
+    """The :class:`PartialAnnotation` that a transform holds (``RandomApply``,
+    ``Compose``, ``TestTimeAug``, ...), whatever the attribute's name.
+    """
+    seen = set() if seen is None else seen
+    if id(step) in seen:
+        return
+    seen.add(id(step))
+    if isinstance(step, Mapping):
+        held: Iterable = step.values()
+    elif isinstance(step, (list, tuple)):
+        held = step
+    elif isinstance(step, BaseTransform) or hasattr(step, 'transforms'):
+        held = vars(step).values()
+    else:
+        return
+    for item in held:
+        if isinstance(item, PartialAnnotation):
+            yield item
+        yield from _inside(item, seen)
+
+
+def is_step(step: Any, *kinds: type) -> bool:
+    """Whether a step of a pipeline is one of some transforms.
+
+    Args:
+        step: A transform, or its config; the name may have a scope in front.
+        *kinds: Classes of transforms.
+    """
+    kind = step.get('type') if isinstance(step, Mapping) else type(step)
+    if isinstance(kind, str):
+        kind = TRANSFORMS.get(kind)
+    return isinstance(kind, type) and issubclass(kind, kinds)

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmprotomtl.registry import MEASURES
+from mmprotomtl.registry import TASK_MEASURES
 
 from .base import Measure, ratio
 
 
-@MEASURES.register_module()
+@TASK_MEASURES.register_module()
 class AngularError(Measure):
     """Angle between unit vectors, pooled over pixels: mean and RMS in degrees
     and the percentage of pixels below each threshold.

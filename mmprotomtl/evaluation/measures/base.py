@@ -9,9 +9,9 @@ from torch import Tensor
 class Measure:
     """A score pooled over a data set by sums of sufficient statistics.
 
-    Subclasses are registered in ``MEASURES`` and named by their tasks. The
-    statistics of a data set are the sum of those of its images, whatever the
-    batches and processes in which these came.
+    Subclasses are registered in ``TASK_MEASURES`` and named by their tasks.
+    The statistics of a data set are the sum of those of its images, whatever
+    the batches and processes in which these came.
     """
 
     #: Whether an image takes so long that processes of their own pay off.

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from mmprotomtl.boundary import count, scores, suppress
-from mmprotomtl.registry import MEASURES
+from mmprotomtl.registry import TASK_MEASURES
 
 from .base import Measure
 
 
-@MEASURES.register_module()
+@TASK_MEASURES.register_module()
 class BoundaryF(Measure):
     """F-measures in percent of the boundary benchmark of BSDS500.
 

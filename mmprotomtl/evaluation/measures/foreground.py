@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmprotomtl.registry import MEASURES
+from mmprotomtl.registry import TASK_MEASURES
 
 from .base import Measure, ratio
 
 
-@MEASURES.register_module()
+@TASK_MEASURES.register_module()
 class ForegroundF(Measure):
     """Maximal F-measure of saliency in percent, and mean absolute error.
 
@@ -65,7 +65,7 @@ class ForegroundF(Measure):
         return dict(maxF=100 * best, MAE=total[-1] / pixels)
 
 
-@MEASURES.register_module()
+@TASK_MEASURES.register_module()
 class ForegroundOverlap(Measure):
     """IoU of the foreground in percent as in MTI-Net's line: the mean over
     images at each threshold (.20, .25, .. .90), and the best of these means.

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmprotomtl.registry import MEASURES
-from mmprotomtl.utils.errors import choose
+from mmprotomtl.registry import TASK_MEASURES
+from mmprotomtl.utils.errors import check_choice
 
 from .base import Measure, ratio
 
 
-@MEASURES.register_module()
+@TASK_MEASURES.register_module()
 class ClassOverlap(Measure):
     """mIoU and pixel accuracy in percent, from one confusion matrix.
 
@@ -29,7 +29,7 @@ class ClassOverlap(Measure):
         classes: Sequence[str] | None = None,
         absent: str = 'ignore',
     ) -> None:
-        choose('ClassOverlap.absent', absent, ('ignore', 'zero'))
+        check_choice('ClassOverlap.absent', absent, ('ignore', 'zero'))
         self.num_classes = num_classes
         self.classes = classes
         self.absent = absent

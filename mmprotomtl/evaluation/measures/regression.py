@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmprotomtl.registry import MEASURES
+from mmprotomtl.registry import TASK_MEASURES
 
 from .base import Measure, ratio
 
 
-@MEASURES.register_module()
+@TASK_MEASURES.register_module()
 class RegressionError(Measure):
     """RMSE, mean absolute and mean relative error, pooled over pixels.
 

@@ -11,7 +11,7 @@ from mmprotomtl.models.necks import TaskFeatures
 from mmprotomtl.registry import MODELS
 from mmprotomtl.structures import MultiTaskDataSample
 from mmprotomtl.tasks import Task
-from mmprotomtl.utils.errors import choose
+from mmprotomtl.utils.errors import check_choice
 
 
 @MODELS.register_module()
@@ -44,7 +44,7 @@ class MultiTaskHead(BaseModule):
                 dict(type='Constant', layer='LayerNorm', val=1),
             ]
         super().__init__(init_cfg)
-        choose('head.reduction', reduction, REDUCTIONS)
+        check_choice('head.reduction', reduction, REDUCTIONS)
         self.tasks = tasks
         self.reduction = reduction
         self.predictors = nn.ModuleList(

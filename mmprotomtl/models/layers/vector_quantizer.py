@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from mmprotomtl.registry import MODELS
 from mmprotomtl.utils.dist import gather_rows, sum_over_ranks
-from mmprotomtl.utils.errors import choose
+from mmprotomtl.utils.errors import check_choice
 
 
 class Quantized(NamedTuple):
@@ -69,8 +69,10 @@ class VectorQuantizer(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        choose('VectorQuantizer.update', update, ('gradient', 'ema'))
-        choose('VectorQuantizer.distance', distance, ('euclidean', 'cosine'))
+        check_choice('VectorQuantizer.update', update, ('gradient', 'ema'))
+        check_choice(
+            'VectorQuantizer.distance', distance, ('euclidean', 'cosine')
+        )
         self.num_codes = num_codes
         self.code_dim = code_dim
         self.update = update

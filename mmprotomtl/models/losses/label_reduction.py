@@ -5,7 +5,7 @@ from mmengine.dist import get_world_size
 from torch import Tensor
 
 from mmprotomtl.utils.dist import sum_over_ranks
-from mmprotomtl.utils.errors import choose
+from mmprotomtl.utils.errors import check_choice
 
 REDUCTIONS = ('batch', 'balanced', 'per-task')
 
@@ -34,7 +34,7 @@ def reduce_over_labels(
     Returns:
         L, ``T``.
     """
-    choose('reduction', reduction, REDUCTIONS)
+    check_choice('reduction', reduction, REDUCTIONS)
     images, tasks = losses.shape
     labelled = labelled.to(losses.dtype)
     per_image = labelled.sum(1)

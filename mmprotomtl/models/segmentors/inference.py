@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmprotomtl.tasks import Task
-from mmprotomtl.utils.errors import choose
+from mmprotomtl.utils.errors import check_choice
 
 #: Images ``N x 3 x H x W`` -> logits of each task, ``N x C x H x W``.
 Network = Callable[[Tensor], dict[str, Tensor]]
@@ -26,9 +26,9 @@ def check_test_cfg(test_cfg: Mapping | None) -> dict:
     cfg: dict[str, Any] = dict(mode='whole', size='original', tta=None)
     cfg.update(test_cfg or {})
     for key in cfg:
-        choose('a key of model.test_cfg', key, KEYS)
-    choose('model.test_cfg.mode', cfg['mode'], ('whole', 'slide'))
-    choose('model.test_cfg.size', cfg['size'], ('original', 'network'))
+        check_choice('a key of model.test_cfg', key, KEYS)
+    check_choice('model.test_cfg.mode', cfg['mode'], ('whole', 'slide'))
+    check_choice('model.test_cfg.size', cfg['size'], ('original', 'network'))
     if cfg['mode'] == 'slide':
         for key in ('crop_size', 'stride'):
             pair = cfg.get(key)
@@ -48,7 +48,9 @@ def check_test_cfg(test_cfg: Mapping | None) -> dict:
     if cfg['tta'] is not None:
         tta = dict(dict(scales=(1.0,), flip=False), **cfg['tta'])
         for key in tta:
-            choose('a key of model.test_cfg.tta', key, ('scales', 'flip'))
+            check_choice(
+                'a key of model.test_cfg.tta', key, ('scales', 'flip')
+            )
         if not tta['scales'] or min(tta['scales']) <= 0:
             raise ValueError(
                 f'model.test_cfg.tta.scales={tta["scales"]!r} is not allowed: '

@@ -23,7 +23,8 @@ class MultiTaskSegmentor(BaseSegmentor):
     """Backbone -> neck -> head, for any tasks.
 
     Args:
-        tasks: Name -> arguments of the task.
+        tasks: Name -> arguments of the task. In the config of a run they are
+            left out: :func:`mmprotomtl.engine.load_config` hands them on.
         backbone: Any registered backbone that gives one or more feature maps,
             ``mmpretrain.ResNet`` for example. The neck's ``in_channels`` and
             ``in_strides`` are measured on it.
@@ -46,16 +47,22 @@ class MultiTaskSegmentor(BaseSegmentor):
 
     def __init__(
         self,
-        tasks: Mapping[str, dict],
         backbone: dict,
         neck: dict,
         head: dict,
+        tasks: Mapping[str, dict] | None = None,
         data_preprocessor: dict | None = None,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
         channels_last: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
+        if tasks is None:
+            raise ValueError(
+                'the model has no tasks: a config says them once, at its top '
+                'level. Load it by mmprotomtl.engine.load_config(file), or by '
+                'our tools, which hand them to the model'
+            )
         built = build_tasks(tasks)
         preprocessor = dict(data_preprocessor or {})
         preprocessor.setdefault('type', 'MultiTaskDataPreprocessor')

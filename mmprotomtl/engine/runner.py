@@ -1,0 +1,27 @@
+"""The runner of our configs."""
+
+import copy
+from typing import Any
+
+from mmengine.runner import Runner
+
+from mmprotomtl.registry import RUNNERS
+
+from .run_config import share_tasks
+
+
+@RUNNERS.register_module()
+class MultiTaskRunner(Runner):
+    """mmengine's ``Runner`` for configs that say ``tasks`` once.
+
+    Tools that read a config themselves, such as mmseg's, build the runner that
+    ``runner_type`` names; this one hands the tasks to model and data sets
+    (:func:`load_config`) before it builds them.
+    """
+
+    @classmethod
+    def from_cfg(cls, cfg: Any) -> Runner:
+        """Build a runner from a config."""
+        cfg = copy.deepcopy(cfg)
+        share_tasks(cfg)
+        return super().from_cfg(cfg)
