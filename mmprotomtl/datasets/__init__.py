@@ -1,4 +1,4 @@
-"""Data sets, a file each, and what their samples go through."""
+"""Data sets (one file each) and the transforms of their pipelines."""
 
 from .cityscapes import CityscapesMTDataset
 from .concat import MultiTaskConcatDataset

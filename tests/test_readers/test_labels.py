@@ -236,7 +236,7 @@ def test_an_own_folder(tmp_path, case):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(threshold=0.5), r'folders\.depth\.threshold=0\.5 .*yes and no'),
+        (dict(threshold=0.5), r'folders\.depth\.threshold=0\.5 .*not a bin'),
         (dict(votes=2), r'folders\.depth\.votes=2 is not allowed'),
         (dict(votes=0), r'folders\.depth\.votes=0 is not allowed'),
         (dict(colour=2), r"folders\.depth: key='colour'"),
