@@ -103,7 +103,7 @@ def test_everything_wrong_is_listed(tree):
         train / 'label/1.npy': 'cannot be read',
         train / 'label/2.npy': 'label values [13]',
         train / 'depth/3.npy': 'no such file',
-        train / 'normal/4.npy': 'not another shape',
+        train / 'normal/4.npy': 'not another aspect ratio',
         train / 'depth/5.npy': 'shape (12, 16, 3)',
     }
     assert set(found) == {str(path) for path in expected}

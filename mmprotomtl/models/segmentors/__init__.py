@@ -1,4 +1,4 @@
-"""Whole networks."""
+"""Complete networks."""
 
 from .multitask_segmentor import MultiTaskSegmentor
 
