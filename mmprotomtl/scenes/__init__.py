@@ -1,1 +1,1 @@
-"""Procedural scenes: solids, materials, people, rooms, a camera."""
+"""Renderer of procedural indoor scenes with people."""

@@ -1,7 +1,7 @@
-"""Collectives that do nothing in a single process, and the like.
+"""Collective operations that also work in a single process.
 
-All are entered by every rank at every call, whatever it holds: a collective
-that only some ranks enter hangs the others.
+Every rank has to call them, whatever data it has: a collective operation that
+only some ranks enter blocks forever.
 """
 
 from typing import Any
@@ -15,11 +15,15 @@ from torch.distributed.nn.functional import all_reduce as differentiable_sum
 
 
 def sum_over_ranks(tensor: Tensor, with_grad: bool = False) -> Tensor:
-    """The sum of each rank's tensor, the same on all.
+    """Sum a tensor over all ranks; every rank gets the result.
 
     Args:
-        tensor: Of one shape on all ranks.
-        with_grad: Whether gradients flow back to every rank's tensor.
+        tensor: Tensor with the same shape on all ranks.
+        with_grad: Whether gradients flow back to the tensors of all ranks.
+
+    Returns:
+        Tensor with the shape of the input; the input itself in a single
+        process.
     """
     if not is_distributed():
         return tensor
@@ -31,10 +35,13 @@ def sum_over_ranks(tensor: Tensor, with_grad: bool = False) -> Tensor:
 
 
 def gather_rows(tensor: Tensor) -> Tensor:
-    """The rows of each rank's tensor, one rank after the other, no gradient.
+    """Concatenate the rows of all ranks, in the order of ranks, detached.
 
     Args:
-        tensor: Of one shape on all ranks.
+        tensor: ``N x ...``, the same shape on all ranks.
+
+    Returns:
+        ``(ranks * N) x ...``.
     """
     if not is_distributed():
         return tensor.detach()
@@ -44,5 +51,5 @@ def gather_rows(tensor: Tensor) -> Tensor:
 
 
 def unwrap(model: nn.Module) -> Any:
-    """The model without the wrapper of distributed training."""
+    """Return the model without the wrapper of distributed training."""
     return model.module if is_model_wrapper(model) else model

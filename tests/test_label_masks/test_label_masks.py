@@ -191,7 +191,7 @@ def test_what_a_manifest_says_is_guarded(in_tmp):
         tasks=['a', 'b', 'c', 'd'],
     ).items():  # fmt: skip
         (in_tmp / 'x.json').write_text(json.dumps({**manifest, key: value}))
-        with pytest.raises(DataFileError, match='not its labels, but what'):
+        with pytest.raises(DataFileError, match='not its labels, but the'):
             read_mask_file('x.json')
 
 

@@ -141,9 +141,9 @@ def test_weights_of_mmpretrain(tmp_path, log):
     assert torch.equal(found['layer1.0.conv1.weight'],
                        weights['layer1.0.conv1.weight'])  # fmt: skip
     assert (
-        f'model.backbone: 118 of 120 tensors are loaded from {file}; not in it: '
-        'layer4.1.bn2.bias; of another shape: conv1.weight (64, 1, 7, 7) for '
-        '(64, 3, 7, 7)' in log.text
+        f'model.backbone: 118 of 120 tensors are loaded from {file}; not in '
+        'it: layer4.1.bn2.bias; of another shape: conv1.weight (64, 1, 7, 7) '
+        'for (64, 3, 7, 7)' in log.text
     )
     told = r"fits under prefix=''. The file has .*: set prefix='backbone\.'"
     with pytest.raises(ValueError, match=told):
