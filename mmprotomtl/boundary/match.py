@@ -70,6 +70,8 @@ class Matching:
         #: Of each predicted pixel its true one, and the other way; -1: none.
         self.partner = np.full(pairs.shape[0], -1)
         self.mate = np.full(pairs.shape[1], -1)
+        #: What :meth:`contested` looks for, where it is known already.
+        self._stuck: tuple[np.ndarray, np.ndarray] | None = None
 
     def update(self, active: np.ndarray) -> np.ndarray:
         """Match the predicted pixels that are ``active``.
@@ -80,6 +82,7 @@ class Matching:
         Returns:
             Which predicted pixels are in a pair, bool.
         """
+        self._stuck = None
         gone = np.flatnonzero(~active & (self.partner >= 0))
         self.mate[self.partner[gone]] = -1
         self.partner[gone] = -1
@@ -108,8 +111,10 @@ class Matching:
             Of each candidate pair in it the predicted pixel, the true one and
             the cost.
         """
-        rows = np.flatnonzero(active & (self.partner < 0) & (self._degree > 0))
-        pred, edge = self._reached(rows)
+        if self._stuck is None:
+            unpaired = active & (self.partner < 0) & (self._degree > 0)
+            self._stuck = self._reached(np.flatnonzero(unpaired))
+        pred, edge = self._stuck
         return pred, self._indices[edge], self._cost[edge]
 
     def _edges(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -151,6 +156,7 @@ class Matching:
         true_at = np.flatnonzero(seen)
         free = self.mate[true_at] < 0
         if not free.any():
+            self._stuck = pred, edge
             return
         # Source, predicted pixels, true pixels, sink.
         rows_at = np.concatenate([rows, self.mate[true_at[~free]]])
