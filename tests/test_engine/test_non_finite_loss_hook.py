@@ -32,15 +32,14 @@ def runner(tmp_path, monkeypatch):
         STEPS.clear()
         monkeypatch.setattr(BreakingDepth, 'broken', broken)
         cfg = Config.fromfile(ROOT / 'configs/_base_/default_runtime.py')
-        tasks = dict(semseg=dict(num_classes=7), depth=dict())
+        tasks = dict(
+            semseg=dict(num_classes=7), depth=dict(type='BreakingDepth')
+        )
         cfg.merge_from_dict(tiny_run(tasks))
-        cfg.model.tasks.depth.type = 'BreakingDepth'
         cfg.train_dataloader.dataset.pop('partial_labels')
         cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
         cfg.train_cfg.max_epochs = 1
-        for hook in cfg.custom_hooks:
-            if hook.type == 'NonFiniteLossHook':
-                hook.update(action=action, **settings)
+        cfg.default_hooks.non_finite_loss.update(action=action, **settings)
         cfg.work_dir = str(tmp_path)
         cfg.experiment_name = f'{tmp_path.name}-{len(broken)}'
         return Runner.from_cfg(cfg)
