@@ -22,6 +22,10 @@ class MetricsFileHook(Hook):
         out_file: Where; None: ``metrics.json`` in the work dir.
     """
 
+    # After TaskCheckHook, which hands the tasks to what is asked here. The
+    # order of default_hooks does not tell: a dumped config has them sorted.
+    priority = 'BELOW_NORMAL'
+
     def __init__(self, out_file: str | None = None) -> None:
         self.out_file = out_file
         self._meta: dict = {}
