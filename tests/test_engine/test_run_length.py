@@ -58,8 +58,19 @@ def rates(cfg, options=None, **settings):
 
 def poly(steps, lr=LR):
     """The rates of all steps, by the formula: lr (1 - t / (T - 1)) ^ 0.9."""
-    expected = [lr * (1 - t / (steps - 1)) ** 0.9 for t in range(steps)]
-    return [pytest.approx(rate, rel=1e-9, abs=1e-12) for rate in expected]
+    return [lr * (1 - t / (steps - 1)) ** 0.9 for t in range(steps)]
+
+
+def near(expected):
+    return pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    # mmengine formats the config several times, which takes most of the time.
+    monkeypatch.setattr(
+        'yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True)
+    )
 
 
 #: As configs were written before, and as they are.
@@ -72,16 +83,16 @@ SCHEDULES = dict(
 @pytest.mark.parametrize('name', SCHEDULES)
 def test_a_longer_run(tmp_path, name):
     cfg = config(tmp_path, [SCHEDULES[name]])
-    assert rates(cfg) == poly(4)
+    assert rates(cfg) == near(poly(4))
     options = {'train_cfg.max_epochs': 4}
     cfg.work_dir = str(tmp_path / 'fresh')
-    assert rates(cfg, options) == poly(8)
+    assert rates(cfg, options) == near(poly(8))
     # Goes on where the new schedule is after as many steps.
     cfg.work_dir = str(tmp_path / 'resumed')
     last = str(tmp_path / 'epoch_2.pth')
     resumed = rates(cfg, options, resume=True, load_from=last)
-    assert resumed == poly(8)[4:]
-    assert resumed[0] > 0.5 * LR
+    assert resumed == near(poly(8)[4:])
+    assert resumed[0] > 0.4 * LR
 
 
 def test_a_longer_run_by_iterations(tmp_path):
@@ -92,7 +103,7 @@ def test_a_longer_run_by_iterations(tmp_path):
     with pytest.raises(ValueError, match=r'checkpoint.by_epoch=False and .*'):
         rates(cfg)
     cfg.default_hooks.checkpoint.update(by_epoch=False, interval=3)
-    assert rates(cfg) == poly(3)
+    assert rates(cfg) == near(poly(3))
     options = {'train_cfg.max_iters': 7}
     loaded = load_config(cfg, options)
     assert loaded.log_processor.by_epoch is False
@@ -100,7 +111,7 @@ def test_a_longer_run_by_iterations(tmp_path):
     assert loaded.train_cfg.val_interval == ONLY_AT_THE_END
     last = str(tmp_path / 'iter_3.pth')
     cfg.work_dir = str(tmp_path / 'resumed')
-    assert rates(cfg, options, resume=True, load_from=last) == poly(7)[3:]
+    assert rates(cfg, options, resume=True, load_from=last) == near(poly(7)[3:])
     # An inherited schedule that counts epochs.
     cfg.param_scheduler[0].update(by_epoch=True, end=3)
     with pytest.raises(ValueError, match=r'param_scheduler.0: PolyLR counts'):
@@ -109,12 +120,12 @@ def test_a_longer_run_by_iterations(tmp_path):
 
 def test_another_learning_rate_acts_on_a_resumed_run(tmp_path):
     cfg = config(tmp_path, [POLY])
-    assert rates(cfg) == poly(4)
+    assert rates(cfg) == near(poly(4))
     options = {'optim_wrapper.optimizer.lr': 3 * LR}
     first = str(tmp_path / 'epoch_1.pth')
     cfg.work_dir = str(tmp_path / 'resumed')
     resumed = rates(cfg, options, resume=True, load_from=first)
-    assert resumed == poly(4, 3 * LR)[2:]
+    assert resumed == near(poly(4, 3 * LR)[2:])
 
 
 def test_warmup_and_steps_go_on(tmp_path):
@@ -172,7 +183,7 @@ def test_a_schedule_of_another_length_is_refused(tmp_path, settings, problem):
         rates(cfg)
     if settings == dict(end=3):
         cfg.default_hooks.schedule.allow_other_length = True
-        assert rates(cfg) == [*poly(3), pytest.approx(0, abs=1e-12)]
+        assert rates(cfg) == near([*poly(3), 0])
 
 
 def test_a_schedule_that_ends_on_a_value_or_hands_on(tmp_path):
@@ -187,7 +198,7 @@ def test_the_length_is_said_once():
     """Both names act alike, and nothing else has to be set."""
     one = load_config(DEMO, {'max_epochs': 4})
     other = load_config(DEMO, {'train_cfg.max_epochs': 4})
-    assert one == other
+    assert one.to_dict() == other.to_dict()
     assert one.train_cfg.max_epochs == 4
     assert [dict(item) for item in one.param_scheduler] == [POLY]
     assert one.train_cfg.val_interval > 4
