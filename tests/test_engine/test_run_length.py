@@ -10,7 +10,9 @@ from mmprotomtl.engine.run_length import ONLY_AT_THE_END
 from mmprotomtl.testing import PLAIN, tiny_cfg, tiny_run
 from tests.conftest import ROOT
 
-DEMO = ROOT / 'configs/baselines/mtl_r18_1xb8-demo_synthetic-96x128-onelabel.py'
+DEMO = (
+    ROOT / 'configs/baselines/mtl_r18_1xb8-demo_synthetic-96x128-onelabel.py'
+)
 TASKS = dict(semseg=dict(num_classes=7), depth=dict())
 POLY = dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, by_epoch=False)
 LR = 1e-3
@@ -111,7 +113,9 @@ def test_a_longer_run_by_iterations(tmp_path):
     assert loaded.train_cfg.val_interval == ONLY_AT_THE_END
     last = str(tmp_path / 'iter_3.pth')
     cfg.work_dir = str(tmp_path / 'resumed')
-    assert rates(cfg, options, resume=True, load_from=last) == near(poly(7)[3:])
+    assert rates(cfg, options, resume=True, load_from=last) == near(
+        poly(7)[3:]
+    )
     # An inherited schedule that counts epochs.
     cfg.param_scheduler[0].update(by_epoch=True, end=3)
     with pytest.raises(ValueError, match=r'param_scheduler.0: PolyLR counts'):
@@ -205,7 +209,9 @@ def test_the_length_is_said_once():
     both = {'max_epochs': 4, 'train_cfg.max_epochs': 5}
     with pytest.raises(ValueError, match=r'max_epochs=4 and train_cfg.max_e'):
         load_config(DEMO, both)
-    assert load_config(DEMO, {**both, 'max_epochs': 5}).train_cfg.max_epochs == 5
+    assert (
+        load_config(DEMO, {**both, 'max_epochs': 5}).train_cfg.max_epochs == 5
+    )
 
 
 def test_copies_in_configs_of_earlier_versions():
