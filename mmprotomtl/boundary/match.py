@@ -71,6 +71,8 @@ class Matching:
         self.partner = np.full(pairs.shape[0], -1)
         #: The predicted pixel matched with each true pixel, -1 if none.
         self.mate = np.full(pairs.shape[1], -1)
+        #: Candidate pairs for :meth:`contested`; None: not computed yet.
+        self._stuck: tuple[np.ndarray, np.ndarray] | None = None
 
     def update(self, active: np.ndarray) -> np.ndarray:
         """Match the predicted pixels that are ``active``.
@@ -81,6 +83,7 @@ class Matching:
         Returns:
             Whether each predicted pixel is matched, bool.
         """
+        self._stuck = None
         gone = np.flatnonzero(~active & (self.partner >= 0))
         self.mate[self.partner[gone]] = -1
         self.partner[gone] = -1
@@ -110,8 +113,10 @@ class Matching:
             The predicted pixel, the true pixel and the cost of each candidate
             pair of the subgraph.
         """
-        rows = np.flatnonzero(active & (self.partner < 0) & (self._degree > 0))
-        pred, edge = self._reached(rows)
+        if self._stuck is None:
+            unpaired = active & (self.partner < 0) & (self._degree > 0)
+            self._stuck = self._reached(np.flatnonzero(unpaired))
+        pred, edge = self._stuck
         return pred, self._indices[edge], self._cost[edge]
 
     def _edges(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -160,6 +165,7 @@ class Matching:
         true_at = np.flatnonzero(seen)
         free = self.mate[true_at] < 0
         if not free.any():
+            self._stuck = pred, edge
             return
         # Nodes of the network: source, predicted pixels, true pixels, sink.
         rows_at = np.concatenate([rows, self.mate[true_at[~free]]])

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmengine.dataset import BaseDataset, ConcatDataset
+from mmengine.dataset import BaseDataset
 
-from mmprotomtl.datasets.samplers import SeededIndex, sample_seed
 from mmprotomtl.label_masks import LabelMask
 from mmprotomtl.registry import DATASETS
 from mmprotomtl.tasks import Task, build_tasks
 
 from .multitask_dataset import MultiTaskDataset
+from .wrappers import ConcatDataset
 
 
 @DATASETS.register_module()
@@ -103,12 +103,6 @@ class MultiTaskConcatDataset(ConcatDataset):
         if self.label_mask is not None:
             info['label_mask'] = self.label_mask.summary()
         return info
-
-    def _get_ori_dataset_idx(self, idx: int) -> tuple[int, int]:
-        """Return part and index in the part; the sampler's seed is kept."""
-        seed = sample_seed(idx)
-        place, index = super()._get_ori_dataset_idx(idx)
-        return place, index if seed is None else SeededIndex(index, seed)
 
     def get_data_info(self, idx: int) -> dict:
         """Return the entry of one sample, before its pipeline."""

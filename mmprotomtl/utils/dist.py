@@ -7,10 +7,9 @@ only some ranks enter blocks forever.
 from typing import Any
 
 import torch
-from mmengine.dist import get_world_size, is_distributed
+from mmengine.dist import all_gather, all_reduce, is_distributed
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
-from torch import distributed as dist
 from torch.distributed.nn.functional import all_reduce as differentiable_sum
 
 
@@ -22,15 +21,12 @@ def sum_over_ranks(tensor: Tensor, with_grad: bool = False) -> Tensor:
         with_grad: Whether gradients flow back to the tensors of all ranks.
 
     Returns:
-        Tensor with the shape of the input; the input itself in a single
-        process.
+        Tensor with the shape of the input.
     """
-    if not is_distributed():
-        return tensor
     if with_grad:
-        return differentiable_sum(tensor)
+        return differentiable_sum(tensor) if is_distributed() else tensor
     total = tensor.detach().clone()
-    dist.all_reduce(total)
+    all_reduce(total)
     return total
 
 
@@ -43,11 +39,7 @@ def gather_rows(tensor: Tensor) -> Tensor:
     Returns:
         ``(ranks * N) x ...``.
     """
-    if not is_distributed():
-        return tensor.detach()
-    parts = [torch.empty_like(tensor) for _ in range(get_world_size())]
-    dist.all_gather(parts, tensor.detach().contiguous())
-    return torch.cat(parts)
+    return torch.cat(all_gather(tensor.detach().contiguous()))
 
 
 def unwrap(model: nn.Module) -> Any:
