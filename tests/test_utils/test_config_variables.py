@@ -100,8 +100,8 @@ def test_variables_of_a_user_are_left_alone():
         # No reference: what could be meant is named.
         ('depth', 'set model.backbone.depth instead'),
         ('mask', 'set train_dataloader.dataset.mask instead'),
-        ('modle.backbone.x', 'is model meant'),
-        ('data_rot', 'is data_root meant'),
+        ('modle.backbone.x', 'did you mean model'),
+        ('data_rot', 'did you mean data_root'),
         ('qqq', 'the settings are'),
     ],
 )
