@@ -229,7 +229,7 @@ def test_data_folders_that_are_none(tmp_path, kind, folder):
         with pytest.raises(DataFileError) as caught:
             kind(data_root=str(tmp_path))
         assert caught.value.path == str(path)
-        assert 'docs/datasets.md' in caught.value.problem
+        assert '(see docs/' in caught.value.problem
         return caught.value.problem
 
     assert problem().startswith('no such folder')

@@ -154,7 +154,7 @@ def test_weights_of_mmpretrain(tmp_path, log):
 
 
 def test_what_is_no_feature_map_is_named():
-    with pytest.raises(ValueError, match=r'model\.neck\.in_strides=\[4\] does'):
+    with pytest.raises(ValueError, match=r'model\.neck\.in_strides=\[4\] do'):
         MODELS.build(tiny_cfg(TASKS, neck=dict(in_strides=[4])))
     vit = Config.fromfile(ROOT / 'configs/_base_/backbones/vit_base.py')
     backbone = dict(vit.backbone, out_type='cls_token',
