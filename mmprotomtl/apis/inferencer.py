@@ -10,7 +10,6 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 from mmengine.infer import BaseInferencer
 from mmengine.registry import init_default_scope
-from mmengine.runner.checkpoint import _load_checkpoint
 from mmengine.visualization import Visualizer
 from torch import nn
 
@@ -21,7 +20,12 @@ from mmprotomtl.datasets.transforms import (
 from mmprotomtl.datasets.transforms.allowed import check_pipeline
 from mmprotomtl.datasets.transforms.partial_annotation import is_step
 from mmprotomtl.datasets.unwrap import leaf_datasets
-from mmprotomtl.engine import share_tasks
+from mmprotomtl.engine import checkpoint_meta, share_tasks, take_facts
+from mmprotomtl.models.checkpoint_fit import (
+    check_meaning,
+    check_weights,
+    weights_of,
+)
 from mmprotomtl.readers import DataFile, read_rgb
 from mmprotomtl.registry import INFERENCERS, TRANSFORMS
 from mmprotomtl.structures import MultiTaskDataSample
@@ -44,8 +48,7 @@ def stored_config(checkpoint: str) -> Config:
     Raises:
         ValueError: The checkpoint holds none.
     """
-    stored = _load_checkpoint(checkpoint, map_location='cpu')
-    text = stored.get('meta', {}).get('cfg')
+    text = checkpoint_meta(checkpoint).get('cfg')
     if text is None:
         raise ValueError(
             f'{checkpoint} holds no config: give the config file as `model`'
@@ -113,6 +116,12 @@ class MultiTaskInferencer(BaseInferencer):
         weights: Checkpoint.
         device: Where to run; None: a GPU if there is one.
         show_progress: Whether to show a progress bar.
+        allow_partial: Whether ``weights`` of which only a part fits the model
+            are loaded, with a warning; the rest of the model stays random.
+
+    Raises:
+        ValueError: The weights are not those of the model, or were trained
+            for other classes or another unit; lists what does not fit.
     """
 
     preprocess_kwargs: ClassVar[set] = set()
@@ -126,7 +135,9 @@ class MultiTaskInferencer(BaseInferencer):
         weights: str | None = None,
         device: str | None = None,
         show_progress: bool = False,
+        allow_partial: bool = False,
     ) -> None:
+        self.allow_partial = allow_partial
         # mmengine builds from its root registries, by the default scope.
         init_default_scope('mmprotomtl')
         super().__init__(model, weights, device, 'mmprotomtl', show_progress)
@@ -139,7 +150,33 @@ class MultiTaskInferencer(BaseInferencer):
             assert weights is not None
             cfg.update(stored_config(weights)._cfg_dict)
         share_tasks(cfg)
+        if weights is not None:
+            take_facts(cfg, checkpoint_meta(weights))
+        self._weights = str(weights)
         return super()._init_model(cfg, weights, device)
+
+    def _load_weights_to_model(
+        self, model: nn.Module, checkpoint: dict | None, cfg: ConfigDict | None
+    ) -> None:
+        """Load the weights that a test would use, if they fit."""
+        if checkpoint is None:
+            super()._load_weights_to_model(model, checkpoint, cfg)
+            return
+        check_weights(
+            model,
+            weights_of(checkpoint),
+            self._weights,
+            '\nGive the config that they were trained with, or none where the '
+            'checkpoint holds it. To load what fits all the same: '
+            'allow_partial=True.',
+            self.allow_partial,
+        )
+        check_meaning(
+            getattr(model, 'tasks', {}),
+            checkpoint.get('meta') or {},
+            self._weights,
+            self.allow_partial,
+        )
 
     def _init_pipeline(self, cfg: ConfigDict) -> Callable:
         """The test pipeline without what reads labels."""

@@ -66,18 +66,28 @@ def load_config(
         )
         named = take_copies(cfg, named)
     hand_over(cfg, named)
+    _add_checks(cfg)
     return cfg
 
 
 def share_tasks(cfg: Config | ConfigDict) -> None:
-    """Do in place what :func:`load_config` does to the tasks of a config that
-    was read without it.
+    """Do in place what :func:`load_config` does to a config that was read
+    without it.
 
     Raises:
         ValueError: See :func:`load_config`.
     """
     fill_in_variables(cfg)
     hand_over(cfg, take_copies(cfg))
+    _add_checks(cfg)
+
+
+def _add_checks(cfg: Any) -> None:
+    """Add the hook that every run needs, to a config that lacks it."""
+    hooks = cfg.get('default_hooks') or {}
+    if hooks.get('checkpoint_fit') is None:
+        check = dict(type='mmprotomtl.CheckpointFitHook')
+        cfg['default_hooks'] = ConfigDict(hooks, checkpoint_fit=check)
 
 
 def _label_options(options: Mapping) -> dict[str, dict]:

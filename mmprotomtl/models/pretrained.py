@@ -1,10 +1,12 @@
 """Do pretrained weights fit?"""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import _load_checkpoint
 from torch import Tensor, nn
+
+from .checkpoint_fit import first_names, weights_of
 
 
 def check_pretrained(module: nn.Module, key: str) -> None:
@@ -26,13 +28,7 @@ def check_pretrained(module: nn.Module, key: str) -> None:
     if not isinstance(cfg, Mapping) or cfg.get('type') != 'Pretrained':
         return
     source, prefix = cfg['checkpoint'], cfg.get('prefix') or ''
-    loaded = _load_checkpoint(source, map_location='cpu')
-    weights = {
-        # As saved by a process of several.
-        name.removeprefix('module.'): value
-        for name, value in loaded.get('state_dict', loaded).items()
-        if isinstance(value, Tensor)
-    }
+    weights = weights_of(_load_checkpoint(source, map_location='cpu'))
     wanted = module.state_dict()
     found = _under(weights, prefix)
     missing = [name for name in wanted if name not in found]
@@ -45,18 +41,18 @@ def check_pretrained(module: nn.Module, key: str) -> None:
     if not fits:
         raise ValueError(
             f'{key}.init_cfg: no weight of {source} fits under prefix='
-            f'{prefix!r}. The file has {_first_names(weights)}, the model '
-            f'wants {_first_names(wanted)}{_advice(weights, wanted)}'
+            f'{prefix!r}. The file has {first_names(weights)}, the model '
+            f'wants {first_names(wanted)}{_advice(weights, wanted)}'
         )
     text = f'{key}: {fits} of {len(wanted)} tensors are those of {source}'
     if missing:
-        text += f'; not in it: {_first_names(missing)}'
+        text += f'; not in it: {first_names(missing)}'
     if other:
-        text += f'; of another shape: {_first_names(other)}'
+        text += f'; of another shape: {first_names(other)}'
     print_log(text, logger='current')
 
 
-def _under(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _under(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """What a checkpoint has under a prefix, by the names after it."""
     # mmengine adds the dot where it is left out.
     prefix = prefix if not prefix or prefix.endswith('.') else f'{prefix}.'
@@ -67,7 +63,9 @@ def _under(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     }
 
 
-def _advice(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
+def _advice(
+    weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
+) -> str:
     """The prefix under which the file does have what is wanted."""
     for name in weights:
         for end in wanted:
@@ -76,10 +74,3 @@ def _advice(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
             if name == end:
                 return ': leave prefix out'
     return ''
-
-
-def _first_names(names: Iterable[str], limit: int = 8) -> str:
-    """The first of some names, and how many there are."""
-    given = list(names)
-    more = f', ... ({len(given)})' if len(given) > limit else ''
-    return ', '.join(given[:limit]) + more
