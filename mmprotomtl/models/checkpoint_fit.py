@@ -136,8 +136,7 @@ def check_weights(
     misfit = load_weights(model, weights)
     if not any(misfit):
         return
-    total = len(weights)
-    text = misfit.text()
+    total, text = len(weights), misfit.text()
     fits = total - len(misfit.unexpected) - len(misfit.shapes)
     if fits <= 0:
         known = first_names(weights) if weights else 'none at all'
@@ -147,14 +146,13 @@ def check_weights(
         )
     if not allow_partial:
         raise ValueError(
-            f'{source}: its weights are not those of this network, and '
-            f'{len(misfit.missing) + len(misfit.shapes)} of the network '
-            f'would stay random:{text}{advice}'
+            f'{source}: its weights are not those of this network:{text}'
+            f'{advice}'
         )
+    random = len(misfit.missing) + len(misfit.shapes)
     print_log(
-        f'{source}: {fits} of its {total} weights are loaded; others do not '
-        f'fit, and {len(misfit.missing) + len(misfit.shapes)} of the network '
-        f'stay as they are:{text}',
+        f'{source}: {fits} of its {total} weights are loaded, and {random} of '
+        f'the network stay as they are:{text}',
         logger='current',
         level=logging.WARNING,
     )
@@ -168,8 +166,8 @@ def check_meaning(
 ) -> None:
     """Compare a model's tasks with those that a checkpoint was trained for.
 
-    Weights for other classes, or for depth in another unit, may fit in number
-    and shape, but their predictions mean something else.
+    Weights for other tasks, other classes, or for depth in another unit may
+    fit in number and shape, but their predictions mean something else.
 
     Args:
         tasks: The model's.
@@ -181,17 +179,25 @@ def check_meaning(
     Raises:
         ValueError: A task means something else.
     """
-    for name, args in trained_tasks(meta).items():
-        if name not in tasks:
-            continue
-        for key, ours, theirs in differences(tasks[name], args):
-            problem = (
-                f'tasks.{name}.{key} is {ours!r} in this run, but {theirs!r} '
-                f'in the data that {source} was trained on'
-            )
-            if not allow_partial:
-                raise ValueError(problem)
-            print_log(problem, logger='current', level=logging.WARNING)
+    trained = trained_tasks(meta)
+    problems = [
+        f'tasks.{name}.{key} is {ours!r} in this run, but {theirs!r} in the '
+        f'data that {source} was trained on'
+        for name, args in trained.items()
+        if name in tasks
+        for key, ours, theirs in differences(tasks[name], args)
+    ]
+    # The weights of a task have its number among the names, not its name. The
+    # data may have less tasks than the network, if they are wrapped.
+    if len(trained) == len(tasks) and set(trained) != set(tasks):
+        problems.append(
+            f'tasks are {sorted(tasks)} in this run, but {sorted(trained)} in '
+            f'the data that {source} was trained on'
+        )
+    if problems and not allow_partial:
+        raise ValueError('\n'.join(problems))
+    for problem in problems:
+        print_log(problem, logger='current', level=logging.WARNING)
 
 
 def differences(
