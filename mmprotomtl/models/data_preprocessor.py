@@ -1,6 +1,6 @@
 """Normalise and batch images, pad labels with what each task calls unknown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from mmengine.model import ImgDataPreprocessor
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmprotomtl.registry import MODELS
-from mmprotomtl.structures import MultiTaskDataSample
+from mmprotomtl.structures import MultiTaskDataSample, content_box
 from mmprotomtl.tasks import Task, build_tasks
 
 
@@ -98,15 +98,3 @@ def image_mask(
         row[:, :, :left] = False
         row[:, :, left + w :] = False
     return mask
-
-
-def content_box(
-    meta: Mapping, size: Sequence[int]
-) -> tuple[int, int, int, int]:
-    """Where a padded image lies: top, left, height, width.
-
-    Args:
-        meta: The sample's meta information.
-        size: Height and width of the batch, where it says nothing.
-    """
-    return meta.get('content_box') or (0, 0, *meta.get('img_shape', size))

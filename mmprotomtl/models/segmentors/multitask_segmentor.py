@@ -8,11 +8,10 @@ from mmseg.models.segmentors import BaseSegmentor
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmprotomtl.models.data_preprocessor import content_box
 from mmprotomtl.models.necks import TaskFeatures
 from mmprotomtl.models.pretrained import check_pretrained
 from mmprotomtl.registry import MODELS
-from mmprotomtl.structures import MultiTaskDataSample
+from mmprotomtl.structures import MultiTaskDataSample, content_box
 from mmprotomtl.tasks import build_tasks
 
 from .inference import augmented, check_test_cfg, slide
