@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import mmcv
 import numpy as np
@@ -18,6 +18,7 @@ from mmprotomtl.datasets.transforms import (
     PartialAnnotation,
 )
 from mmprotomtl.datasets.transforms.allowed import check_pipeline
+from mmprotomtl.datasets.transforms.loading import load_image
 from mmprotomtl.datasets.transforms.partial_annotation import is_step
 from mmprotomtl.datasets.unwrap import leaf_datasets
 from mmprotomtl.engine import checkpoint_meta, share_tasks, take_facts
@@ -26,7 +27,7 @@ from mmprotomtl.models.checkpoint_fit import (
     check_weights,
     weights_of,
 )
-from mmprotomtl.readers import DataFile, read_rgb
+from mmprotomtl.readers import image_file
 from mmprotomtl.registry import INFERENCERS, TRANSFORMS
 from mmprotomtl.structures import MultiTaskDataSample
 
@@ -40,6 +41,13 @@ class _Picture(NamedTuple):
     def load(self) -> np.ndarray:
         """The image."""
         return self.pixels
+
+
+def _file(image: str | Path | np.ndarray) -> Any:
+    """What the pipeline reads an image from."""
+    return (
+        _Picture(image) if isinstance(image, np.ndarray) else image_file(image)
+    )
 
 
 def stored_config(checkpoint: str) -> Config:
@@ -109,6 +117,10 @@ class MultiTaskInferencer(BaseInferencer):
         maps = infer('photo.jpg', out_dir='out')['predictions'][0]
         maps['depth']      # 1 x H x W, metres
         maps['semseg']     # 1 x H x W, classes
+
+    Images are files (photographs, which are turned upright as their EXIF
+    orientation says, or ``.npy``), folders of them, or RGB arrays ``H x W x
+    3`` (uint8, or floating point in 0 .. 1).
 
     Args:
         model: Config file, config, or name of a model in a metafile; None:
@@ -184,17 +196,12 @@ class MultiTaskInferencer(BaseInferencer):
         check_pipeline(steps)
         pipeline = Compose(steps)
 
-        def run(image: str | np.ndarray) -> dict:
-            if isinstance(image, np.ndarray):
-                file: _Picture | DataFile = _Picture(image)
-                name = 'array'
-            else:
-                file = DataFile(str(image), read_rgb)
-                name = Path(image).stem
+        def run(image: str | Path | np.ndarray) -> dict:
+            file = _file(image)
             return pipeline(
                 dict(
                     image=file,
-                    sample_id=name,
+                    sample_id=Path(file.path).stem,
                     labels={},
                     tasks=self.model.tasks,
                 )
@@ -220,7 +227,9 @@ class MultiTaskInferencer(BaseInferencer):
         """Draw the predictions.
 
         Args:
-            inputs: Files, or RGB images ``H x W x 3``.
+            inputs: Files, or RGB images ``H x W x 3`` (uint8, or floating
+                point in 0 .. 1). Photographs become upright, as their EXIF
+                orientation says; so are the predictions.
             preds: Predictions.
             show: Whether to open windows.
             wait_time: Seconds that they stay, 0: until a key is pressed.
@@ -233,10 +242,8 @@ class MultiTaskInferencer(BaseInferencer):
         for number, (image, sample) in enumerate(
             zip(inputs, preds, strict=True)
         ):
-            if not isinstance(image, np.ndarray):
-                image = read_rgb(str(image))
             picture = self.visualizer.compose(
-                image, [('prediction', sample.pred_maps)]
+                load_image(_file(image)), [('prediction', sample.pred_maps)]
             )
             name = f'{number}_{sample.metainfo["sample_id"]}.png'
             if show:

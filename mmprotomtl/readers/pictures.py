@@ -17,6 +17,8 @@ from PIL import Image, TiffImagePlugin
 
 from mmprotomtl.utils.errors import DataFileError
 
+from .files import DataFile, read_npy
+
 #: Formats of photographs, by the content of the file and not by its name.
 #: Naming them keeps other decoders, such as Ghostscript, from being started.
 PHOTO_FORMATS = ('PNG', 'JPEG', 'TIFF', 'BMP', 'WEBP')
@@ -34,6 +36,12 @@ _ORIENTATION = 0x0112
 #: TIFF's tags of the bits of each channel and of the kind of compression.
 _BITS_PER_SAMPLE = 258
 _GRAY_16 = ('I;16', 'I;16B', 'I;16L', 'I;16N')
+
+
+def image_file(path: str | Path) -> DataFile:
+    """A photograph, or an image stored as ``.npy``, and how it is read."""
+    is_npy = Path(path).suffix.lower() == '.npy'
+    return DataFile(str(path), read_npy if is_npy else read_rgb)
 
 
 def read_rgb(path: str) -> np.ndarray:
