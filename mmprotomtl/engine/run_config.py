@@ -11,7 +11,7 @@ from mmprotomtl.label_masks import PROTOCOLS
 from mmprotomtl.utils.config_variables import fill_in_variables, set_variables
 from mmprotomtl.utils.old_configs import read_config
 
-from .task_sharing import hand_over, take_copies
+from .task_sharing import LOADERS, hand_over, take_copies
 
 
 def load_config(
@@ -66,7 +66,7 @@ def load_config(
         )
         named = take_copies(cfg, named)
     hand_over(cfg, named)
-    _add_checks(cfg)
+    _settle(cfg)
     return cfg
 
 
@@ -79,15 +79,21 @@ def share_tasks(cfg: Config | ConfigDict) -> None:
     """
     fill_in_variables(cfg)
     hand_over(cfg, take_copies(cfg))
-    _add_checks(cfg)
+    _settle(cfg)
 
 
-def _add_checks(cfg: Any) -> None:
-    """Add the hook that every run needs, to a config that lacks it."""
+def _settle(cfg: Any) -> None:
+    """Set what follows from the rest, or what every run needs."""
     hooks = cfg.get('default_hooks') or {}
     if hooks.get('checkpoint_fit') is None:
         check = dict(type='mmprotomtl.CheckpointFitHook')
         cfg['default_hooks'] = ConfigDict(hooks, checkpoint_fit=check)
+    for name in LOADERS:
+        loader = cfg.get(name) or {}
+        if loader.get('num_workers') == 0:
+            # Both are about workers; torch refuses them where there are none.
+            loader['persistent_workers'] = False
+            loader.pop('prefetch_factor', None)
 
 
 def _label_options(options: Mapping) -> dict[str, dict]:
