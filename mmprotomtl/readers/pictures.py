@@ -206,6 +206,8 @@ def picture_doubts(path: str, label: bool) -> list[str]:
             'transparency' in picture.info
         ):
             doubts.append('transparency is ignored')
+        if picture.mode in ('P', 'PA'):
+            doubts.append('a palette: no more than 256 colours')
         if picture.mode == 'CMYK':
             doubts.append('CMYK becomes RGB without its colour profile')
     return doubts
