@@ -17,16 +17,20 @@ def check_pretrained(module: nn.Module, key: str) -> None:
     scratch. This logs what is missing, and stops where nothing fits.
 
     Args:
-        module: The backbone, say.
+        module: The backbone, say; its ``init_cfg`` may be a list.
         key: Where its config is, for messages.
 
     Raises:
         ValueError: No weight of the file fits; names keys of both and, where
             another ``prefix`` would do, that.
     """
-    cfg = getattr(module, 'init_cfg', None)
-    if not isinstance(cfg, Mapping) or cfg.get('type') != 'Pretrained':
-        return
+    given = getattr(module, 'init_cfg', None)
+    for cfg in given if isinstance(given, (list, tuple)) else [given]:
+        if isinstance(cfg, Mapping) and cfg.get('type') == 'Pretrained':
+            _check(module, key, cfg)
+
+
+def _check(module: nn.Module, key: str, cfg: Mapping) -> None:
     source, prefix = cfg['checkpoint'], cfg.get('prefix') or ''
     weights = weights_of(_load_checkpoint(source, map_location='cpu'))
     wanted = module.state_dict()

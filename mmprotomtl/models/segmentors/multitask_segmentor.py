@@ -96,8 +96,10 @@ class MultiTaskSegmentor(BaseSegmentor):
             self.to(memory_format=torch.channels_last)
 
     def init_weights(self) -> None:
-        """Initialise; pretrained weights of the backbone have to fit."""
-        check_pretrained(self.backbone, 'model.backbone')
+        """Initialise; pretrained weights have to fit."""
+        check_pretrained(self, 'model')
+        for name in ('backbone', 'neck', 'head'):
+            check_pretrained(getattr(self, name), f'model.{name}')
         super().init_weights()
 
     def extract_feat(self, inputs: Tensor) -> TaskFeatures:
