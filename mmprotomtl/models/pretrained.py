@@ -25,6 +25,10 @@ def check_pretrained(module: nn.Module, key: str) -> None:
             another ``prefix`` would do, that.
     """
     given = getattr(module, 'init_cfg', None)
+    if isinstance(given, (list, tuple)) and len(given) == 1:
+        # Of a list, mmpretrain's ResNet does not see that it is pretrained,
+        # and sets the last scale of each block to 0 after loading.
+        given = module.init_cfg = given[0]
     for cfg in given if isinstance(given, (list, tuple)) else [given]:
         if isinstance(cfg, Mapping) and cfg.get('type') == 'Pretrained':
             _check(module, key, cfg)

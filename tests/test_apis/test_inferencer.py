@@ -124,8 +124,9 @@ def test_forms_of_one_image(infer, tmp_path):
     np.save(tmp_path / 'c.npy', shares)
     expected = infer(image)
     for other in (
-        shares, shares.astype(np.float32), str(tmp_path / 'a.png'),
-        tmp_path / 'a.png', str(tmp_path / 'b.npy'), str(tmp_path / 'c.npy'),
+        shares, shares.astype(np.float32), (shares - 0.001).clip(0),
+        str(tmp_path / 'a.png'), tmp_path / 'a.png',
+        str(tmp_path / 'b.npy'), str(tmp_path / 'c.npy'),
     ):  # fmt: skip
         found = infer(other)
         for name, value in expected['predictions'][0].items():
