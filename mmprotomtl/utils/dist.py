@@ -1,46 +1,40 @@
-"""Collectives that do nothing in a single process, and the like.
+"""Collectives that do nothing in a single process.
 
-All are entered by every rank at every call, whatever it holds: a collective
-that only some ranks enter hangs the others.
+Every process has to enter a collective at every call, whatever data it has: a
+collective that only some enter makes the others wait for ever.
 """
 
 from typing import Any
 
 import torch
-from mmengine.dist import get_world_size, is_distributed
+from mmengine.dist import all_gather, all_reduce, is_distributed
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
-from torch import distributed as dist
 from torch.distributed.nn.functional import all_reduce as differentiable_sum
 
 
 def sum_over_ranks(tensor: Tensor, with_grad: bool = False) -> Tensor:
-    """The sum of each rank's tensor, the same on all.
+    """The sum of each process's tensor, the same in all processes.
 
     Args:
-        tensor: Of one shape on all ranks.
-        with_grad: Whether gradients flow back to every rank's tensor.
+        tensor: Of the same shape in all processes.
+        with_grad: Whether gradients flow back to every process's tensor.
     """
-    if not is_distributed():
-        return tensor
     if with_grad:
-        return differentiable_sum(tensor)
+        return differentiable_sum(tensor) if is_distributed() else tensor
     total = tensor.detach().clone()
-    dist.all_reduce(total)
+    all_reduce(total)
     return total
 
 
 def gather_rows(tensor: Tensor) -> Tensor:
-    """The rows of each rank's tensor, one rank after the other, no gradient.
+    """The rows of each process's tensor in the order of their ranks, without
+    gradient.
 
     Args:
-        tensor: Of one shape on all ranks.
+        tensor: Of the same shape in all processes.
     """
-    if not is_distributed():
-        return tensor.detach()
-    parts = [torch.empty_like(tensor) for _ in range(get_world_size())]
-    dist.all_gather(parts, tensor.detach().contiguous())
-    return torch.cat(parts)
+    return torch.cat(all_gather(tensor.detach().contiguous()))
 
 
 def unwrap(model: nn.Module) -> Any:
