@@ -1,6 +1,6 @@
 """The sample: one image's labels, predictions and meta information."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
@@ -20,13 +20,26 @@ class MultiTaskDataSample(BaseDataElement):
     Meta information: ``sample_id``, ``img_path``, ``ori_shape`` (height and
     width of image and labels as loaded), ``img_shape`` (as the network gets
     them, without padding), ``pad_shape``, ``padding_size`` (left, right, top,
-    bottom), ``scale_factor``, ``flip``, ``flip_direction``.
+    bottom), ``content_box`` (see :func:`content_box`), ``scale_factor``,
+    ``flip``, ``flip_direction``.
     """
 
     def label(self, task: str) -> Tensor | None:
         """The label of a task, or None where the image has none."""
         maps = self.get('gt_maps')
         return None if maps is None else maps.get(task)
+
+
+def content_box(
+    meta: Mapping, size: Sequence[int]
+) -> tuple[int, int, int, int]:
+    """Where a padded image lies: top, left, height, width.
+
+    Args:
+        meta: The sample's meta information.
+        size: Height and width of the batch, where it says nothing.
+    """
+    return meta.get('content_box') or (0, 0, *meta.get('img_shape', size))
 
 
 def _to_arrays(sample: MultiTaskDataSample) -> tuple:
