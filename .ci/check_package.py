@@ -104,7 +104,9 @@ def tracked() -> set[str]:
         ['git', 'ls-files'], cwd=ROOT, check=True, capture_output=True
     )
     names = listed.stdout.decode().split()
-    return {n for n in names if n.split('/')[0] not in ('.github', '.gitignore')}
+    return {
+        n for n in names if n.split('/')[0] not in ('.github', '.gitignore')
+    }
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ it matters which predicted pixels the matchings hold.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -138,7 +138,10 @@ def matched_with_any(
 
 
 def split(
-    pred: np.ndarray, true: np.ndarray, cost: np.ndarray, shape: tuple
+    pred: np.ndarray,
+    true: np.ndarray,
+    cost: np.ndarray,
+    shape: tuple[Any, ...],
 ) -> list[Group]:
     """The connected components of some pairs.
 
@@ -158,7 +161,7 @@ def split(
     )
     number, label = connected_components(graph, directed=False)
 
-    def parts(of: np.ndarray, *values: np.ndarray) -> zip:
+    def parts(of: np.ndarray, *values: np.ndarray) -> zip[Any]:
         order = np.argsort(of, kind='stable')
         ends = np.bincount(of, minlength=number).cumsum()[:-1]
         return zip(*(np.split(v[order], ends) for v in values), strict=True)

@@ -73,7 +73,7 @@ def check_mat(path: str, depth: str, table: np.ndarray) -> int:
         number = file['images'].shape[0] if 'images' in file else 0
         frame = (number, width, height)
         # Shapes as HDF5 shows what Matlab has the other way round.
-        expected: dict[str, tuple[tuple, tuple]] = {
+        expected: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
             'images': ((number, 3, width, height), ('uint8',)),
             'labels': (frame, ('uint16',)),
             depth: (frame, ('float32', 'float64')),

@@ -43,7 +43,7 @@ def convert(
     out: str | Path,
     jobs: Sequence[Job],
     make: Maker,
-    record: dict,
+    record: dict[str, Any],
     workers: int | None = None,
 ) -> None:
     """Make the files that are not there yet.
@@ -74,7 +74,9 @@ def convert(
     parallel_map(partial(_make, make), left, workers)
 
 
-def _check_record(out: Path, record: dict, jobs: Sequence[Job]) -> None:
+def _check_record(
+    out: Path, record: dict[str, Any], jobs: Sequence[Job]
+) -> None:
     """Refuse to mix what was made in different ways."""
     path = out / RECORD
     # As it comes back from the file: tuples are lists there.
@@ -163,7 +165,9 @@ def resize(
     return cv2.resize(array, size[::-1], interpolation=how)
 
 
-def report_counts(found: Mapping[str, int], published: Mapping) -> None:
+def report_counts(
+    found: Mapping[str, int], published: Mapping[str, Any]
+) -> None:
     """Print how many images there are, and how many were published."""
     for split, number in found.items():
         extra = f' (published: {published[split]})'

@@ -143,7 +143,7 @@ def _of_table(
     return LabelMask(rows, columns, 'file', source=path)
 
 
-def _of_numbers(loaded: Mapping) -> Rows:
+def _of_numbers(loaded: Mapping[str, Any]) -> Rows:
     """Id -> five numbers."""
     rows = {}
     for sample, numbers in loaded.items():
@@ -164,7 +164,9 @@ def _is_list_of_ids(value: Any) -> bool:
     )
 
 
-def _of_lists(loaded: Mapping, samples: Sequence[str] | None) -> Rows:
+def _of_lists(
+    loaded: Mapping[str, Any], samples: Sequence[str] | None
+) -> Rows:
     """Task -> ids; an image in no list has no label."""
     rows: Rows = {sample: [] for sample in samples or ()}
     for task, ids in loaded.items():
@@ -178,7 +180,7 @@ def _of_lists(loaded: Mapping, samples: Sequence[str] | None) -> Rows:
     return rows
 
 
-def _of_manifest(loaded: dict, path: str) -> LabelMask:
+def _of_manifest(loaded: dict[str, Any], path: str) -> LabelMask:
     rows = loaded['labelled']
     for sample, row in rows.items():
         unknown = set(row) - set(loaded['tasks'])
@@ -208,7 +210,7 @@ def _of_manifest(loaded: dict, path: str) -> LabelMask:
     return mask
 
 
-def _digest(manifest: dict) -> str:
+def _digest(manifest: dict[str, Any]) -> str:
     """Hash of all that a manifest says."""
     said = {k: v for k, v in manifest.items() if k != 'manifest_sha256'}
     text = json.dumps(said, sort_keys=True)

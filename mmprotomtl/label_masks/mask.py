@@ -27,8 +27,8 @@ class LabelMask:
         protocol: str,
         seed: int | None = None,
         source: str | None = None,
-        options: Mapping | None = None,
-        parts: Sequence[Mapping] = (),
+        options: Mapping[str, Any] | None = None,
+        parts: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.tasks = tuple(tasks)
         self.labelled = {
@@ -57,7 +57,7 @@ class LabelMask:
         """Number of labels -> images that have so many, ascending."""
         return dict(sorted(Counter(map(len, self.labelled.values())).items()))
 
-    def summary(self) -> dict:
+    def summary(self) -> dict[str, Any]:
         """What a log or a result file says of it."""
         result: dict[str, Any] = dict(
             protocol=self.protocol,

@@ -10,6 +10,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.io import loadmat
@@ -131,7 +132,9 @@ class _Walk:
             raise ValueError(f'{size} bytes at {place}, of {stop}')
         return kind, size, start, min(start + size + fill, stop)
 
-    def value(self, place: int, stop: int, kinds: tuple = _VALUES) -> tuple:
+    def value(
+        self, place: int, stop: int, kinds: tuple[Any, ...] = _VALUES
+    ) -> tuple[Any, ...]:
         """The bounds of a value of one of some types, and what follows."""
         kind, size, start, after = self.tag(place, stop)
         if kind not in kinds:

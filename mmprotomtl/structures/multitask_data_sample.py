@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from multiprocessing.reduction import ForkingPickler
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ class MultiTaskDataSample(BaseDataElement):
         return None if maps is None else maps.get(task)
 
 
-def _to_arrays(sample: MultiTaskDataSample) -> tuple:
+def _to_arrays(sample: MultiTaskDataSample) -> tuple[Any, ...]:
     """What crosses from a loader worker: numpy in place of tensors."""
     maps: Mapping[str, Tensor] = dict(sample.gt_maps.items())
     arrays = {name: label.numpy() for name, label in maps.items()}
@@ -37,7 +38,9 @@ def _to_arrays(sample: MultiTaskDataSample) -> tuple:
 
 
 def _from_arrays(
-    kind: type, metainfo: dict, arrays: dict[str, np.ndarray]
+    kind: type[MultiTaskDataSample],
+    metainfo: dict[str, Any],
+    arrays: dict[str, np.ndarray],
 ) -> MultiTaskDataSample:
     sample = kind(metainfo=metainfo)
     sample.gt_maps = PixelData(

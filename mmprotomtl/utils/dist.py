@@ -24,7 +24,8 @@ def sum_over_ranks(tensor: Tensor, with_grad: bool = False) -> Tensor:
     if not is_distributed():
         return tensor
     if with_grad:
-        return differentiable_sum(tensor)
+        summed: Tensor = differentiable_sum(tensor)
+        return summed
     total = tensor.detach().clone()
     dist.all_reduce(total)
     return total

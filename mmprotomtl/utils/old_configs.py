@@ -109,7 +109,7 @@ def read_config(file: str | Path) -> Config:
     except FileNotFoundError as error:
         # mmengine raises its own for the file, Python's for those below.
         quoted = re.search(r'"([^"]+)"', str(error))
-        path = error.filename or (quoted[1] if quoted else file)
+        path = str(error.filename or (quoted[1] if quoted else file))
         new = new_config(path)
         if new is None:
             raise

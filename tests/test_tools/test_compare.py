@@ -100,7 +100,9 @@ def test_mean_spread_and_delta(compare, runs, reference):
     assert float(base['delta_m']) == pytest.approx((-9 + 1.25) / 2)
     assert 'semseg/pixAcc' not in ours
     # Whose relative change it is, in every format.
-    assert ours['delta_m reference'] == 'stl-s (semseg only), stl-d (depth only)'
+    assert (
+        ours['delta_m reference'] == 'stl-s (semseg only), stl-d (depth only)'
+    )
     for form in ('markdown', 'latex'):
         text = compare(*runs, '--reference', *reference, '--format', form)
         assert 'delta_m in percent, against stl-s (semseg only)' in text
@@ -183,7 +185,9 @@ def test_what_does_not_belong_together_is_refused(compare, runs, write):
     )
     other = write('i', 'ours', 4, 1.0, 1.0, scoring=how)
     assert "its scoring.depth is {'measures'" in refused(one, other)
-    assert 'give each run once' in refused(*runs, write('e', 'base', 1, 9.0, 0.9))
+    assert 'give each run once' in refused(
+        *runs, write('e', 'base', 1, 9.0, 0.9)
+    )
     wrong = write(
         'f', 'stl', 0, 9.0, 1.0, label_mask=dict(protocol='x', sha256='77')
     )

@@ -150,10 +150,11 @@ def main() -> None:
             warn_of_others(args.gt_dir, names)
         work = functools.partial(evaluate, args=args)
         if args.workers == 1:
-            total = sum(map(work, names))
+            total = functools.reduce(np.add, map(work, names))
         else:
             with multiprocessing.Pool(args.workers) as pool:
-                total = sum(pool.imap_unordered(work, names))
+                each = pool.imap_unordered(work, names)
+                total = functools.reduce(np.add, each)
     except (DataFileError, OSError) as error:
         sys.exit(str(error))
     result = scores(total)
