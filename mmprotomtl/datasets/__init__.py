@@ -1,23 +1,60 @@
 """Data sets, a file each, and what their samples go through."""
 
+from .check import check_config, check_dataset, format_report
 from .cityscapes import CityscapesMTDataset
 from .concat import MultiTaskConcatDataset
 from .image_folder import ImageFolderMTDataset
+from .mtan_dataset import MTANDataset
 from .multitask_dataset import MultiTaskDataset
 from .nyudv2 import NYUDv2Dataset
 from .nyuv2 import NYUv2Dataset
 from .pascal_context import PASCALContextMTDataset
 from .samplers import SeededSampler
 from .synthetic_scenes import SyntheticScenesDataset
+from .transforms import (
+    LoadMultiTaskAnnotations,
+    LoadMultiTaskImage,
+    MultiTaskPad,
+    MultiTaskRandomCrop,
+    MultiTaskRandomFlip,
+    MultiTaskRandomRotate,
+    MultiTaskRandomScale,
+    MultiTaskRandomScaleCrop,
+    MultiTaskResize,
+    PackMultiTaskInputs,
+    PartialAnnotation,
+    check_pipeline,
+    is_step,
+)
+from .unwrap import leaf_datasets, wrapped_datasets
 
 __all__ = [
     'CityscapesMTDataset',
     'ImageFolderMTDataset',
+    'LoadMultiTaskAnnotations',
+    'LoadMultiTaskImage',
+    'MTANDataset',
     'MultiTaskConcatDataset',
     'MultiTaskDataset',
+    'MultiTaskPad',
+    'MultiTaskRandomCrop',
+    'MultiTaskRandomFlip',
+    'MultiTaskRandomRotate',
+    'MultiTaskRandomScale',
+    'MultiTaskRandomScaleCrop',
+    'MultiTaskResize',
     'NYUDv2Dataset',
     'NYUv2Dataset',
     'PASCALContextMTDataset',
+    'PackMultiTaskInputs',
+    'PartialAnnotation',
     'SeededSampler',
     'SyntheticScenesDataset',
+    'check_config',
+    'check_dataset',
+    'check_pipeline',
+    'format_report',
+    'is_step',
+    'leaf_datasets',
+    'wrapped_datasets',
 ]
