@@ -6,7 +6,7 @@ pixel is right if it is in a pair of any annotator, so with several annotators
 it matters which predicted pixels the matchings hold.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -161,7 +161,7 @@ def split(
     )
     number, label = connected_components(graph, directed=False)
 
-    def parts(of: np.ndarray, *values: np.ndarray) -> zip[Any]:
+    def parts(of: np.ndarray, *values: np.ndarray) -> Iterator[Any]:
         order = np.argsort(of, kind='stable')
         ends = np.bincount(of, minlength=number).cumsum()[:-1]
         return zip(*(np.split(v[order], ends) for v in values), strict=True)
