@@ -8,7 +8,6 @@ import os
 from pathlib import Path
 
 from mmengine.config import DictAction
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmprotomtl.engine import (
@@ -16,6 +15,7 @@ from mmprotomtl.engine import (
     latest_checkpoint,
     load_config,
 )
+from mmprotomtl.registry import RUNNERS
 from mmprotomtl.utils.launch import prepare_cpu_launch, use_mixed_precision
 
 
@@ -82,7 +82,7 @@ def main() -> None:
         # Else mmengine looks for one itself, and takes a half-written one.
         cfg.resume = cfg.load_from is not None
     prepare_cpu_launch(args.launcher, cfg)
-    # 'FlexibleRunner', for models that are spread over several GPUs.
+    # MultiTaskRunner, or FlexibleRunner for weights spread over several GPUs.
     build = RUNNERS.build if cfg.get('runner_type') else Runner.from_cfg
     with explain_full_disk(cfg.work_dir):
         build(cfg).train()
