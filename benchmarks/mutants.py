@@ -44,16 +44,19 @@ ROOT = Path(__file__).resolve().parents[1]
 #: Room -> the tests that mirror it, files or folders of ``tests``. Those of
 #: tools, converters and configs start programs, each for many seconds.
 MIRROR = dict(
-    tasks=('test_tasks',),
+    tasks=(
+        'test_tasks', 'test_evaluation', 'test_visualization.py',
+        'test_datasets',
+    ),  # fmt: skip
     evaluation=('test_evaluation', 'test_boundary'),
     models=('test_models',),
-    engine=('test_engine', 'test_apis/test_inferencer.py'),
+    engine=('test_engine', 'test_apis'),
     datasets=('test_datasets', 'test_label_masks'),
     label_masks=('test_label_masks', 'test_datasets/test_pascal_context.py'),
     boundary=('test_boundary',),
     readers=('test_readers', 'test_datasets', 'test_label_masks'),
-    visualization=('test_visualization.py', 'test_visualization', 'test_apis'),
-    structures=('test_models', 'test_structures'),
+    visualization=('test_visualization.py', 'test_apis'),
+    structures=('test_models', 'test_datasets'),
     utils=('test_utils', 'test_engine', 'test_label_masks', 'test_models'),
     apis=('test_apis',),
     scenes=('test_datasets/test_synthetic_scenes.py',),
