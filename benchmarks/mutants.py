@@ -45,9 +45,11 @@ ROOT = Path(__file__).resolve().parents[1]
 #: tools, converters and configs start programs, each for many seconds.
 MIRROR = dict(
     tasks=(
-        'test_tasks', 'test_evaluation', 'test_visualization.py',
+        'test_tasks',
+        'test_evaluation',
+        'test_visualization.py',
         'test_datasets',
-    ),  # fmt: skip
+    ),
     evaluation=('test_evaluation', 'test_boundary'),
     models=('test_models',),
     engine=('test_engine', 'test_apis'),
