@@ -58,10 +58,10 @@ MIRROR = dict(
     boundary=('test_boundary',),
     readers=('test_readers', 'test_datasets', 'test_label_masks'),
     visualization=('test_visualization.py', 'test_apis'),
-    structures=('test_models', 'test_datasets'),
+    structures=('test_structures', 'test_models', 'test_datasets'),
     utils=('test_utils', 'test_engine', 'test_label_masks', 'test_models'),
     apis=('test_apis',),
-    scenes=('test_datasets/test_synthetic_scenes.py',),
+    scenes=('test_scenes', 'test_datasets/test_synthetic_scenes.py'),
 )
 ROOMS = tuple(MIRROR)
 #: Tests that start several processes, each of which imports torch.
