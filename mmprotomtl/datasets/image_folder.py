@@ -122,7 +122,7 @@ class ImageFolderMTDataset(MultiTaskDataset):
         an image's name and another ending is refused, not passed over.
         """
         folder = self._path(place)
-        check_folder(folder, ' (see docs/datasets.md)')
+        check_folder(folder, ' (see docs/own_data.md)')
         endings = OWN_ENDINGS if images else IMAGE_ENDINGS
         files: dict[str, Path] = {}
         for path in sorted(folder.iterdir()):

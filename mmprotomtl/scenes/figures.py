@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .geometry import Capsule, Ellipsoid, Solid
+from .geometry import Capsule, Ellipsoid, Solid, dot, times
 
 HEAD, TORSO, UPPER_ARM, LOWER_ARM, UPPER_LEG, LOWER_LEG = range(1, 7)
 
@@ -22,13 +22,13 @@ def _limb(
 ) -> Solid:
     """A capsule from one joint to another."""
     along = end - start
-    length = np.linalg.norm(along)
+    length = np.sqrt(dot(along, along))
     y = along / length
     # Any two directions across it will do for the others.
     across = np.array(
         [-y[1], y[0], 0.0] if abs(y[2]) < 0.9 else [0, -y[2], y[1]]
     )
-    across /= np.linalg.norm(across)
+    across /= np.sqrt(dot(across, across))
     third = np.array(
         [across[i - 2] * y[i - 1] - across[i - 1] * y[i - 2] for i in range(3)]
     )
@@ -69,11 +69,12 @@ def figure(
     solids: list[Solid] = []
 
     def place(point: list[float] | np.ndarray) -> np.ndarray:
-        return hip + facing @ np.asarray(point, float)
+        return hip + times(np.asarray(point, float), facing.T)
 
     def swing(angle: float, spread: float, length: float) -> np.ndarray:
         """A bone that hangs down, swung forward and to the side."""
-        return _turn(0, angle) @ _turn(2, spread) @ [0, length, 0]
+        hanging = times(np.array([0, length, 0]), _turn(2, spread).T)
+        return times(hanging, _turn(0, angle).T)
 
     legs = []
     for side, angle in ((-1, stride), (1, -stride * rng.uniform(0.5, 1))):

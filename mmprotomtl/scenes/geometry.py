@@ -34,12 +34,26 @@ class Rays(NamedTuple):
 
 def rays_from(origin: np.ndarray, direction: np.ndarray) -> Rays:
     """Rays from ``origin`` along ``direction``."""
-    return Rays(origin, direction, _dot(direction, direction))
+    return Rays(origin, direction, dot(direction, direction))
 
 
-def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Dot products of rows."""
-    return np.einsum('ij,ij->i', a, b)
+def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Dot products along the last axis, ``... x 2`` or ``... x 3``.
+
+    They are summed in a fixed order. BLAS, which ``@`` calls, rounds in
+    another way on each kind of processor, and scenes would differ with it.
+    """
+    total = a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1]
+    return total if a.shape[-1] == 2 else total + a[..., 2] * b[..., 2]
+
+
+def times(vectors: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """``vectors @ matrix``, ``... x 3``, summed like :func:`dot`."""
+    return (
+        vectors[..., :1] * matrix[0]
+        + vectors[..., 1:2] * matrix[1]
+        + vectors[..., 2:] * matrix[2]
+    )
 
 
 @dataclass
@@ -78,9 +92,9 @@ class Solid:
     def candidates(self, rays: Rays) -> np.ndarray:
         """Indices of the rays that meet the sphere around the solid."""
         to_center = self.center - rays.origin
-        along = rays.direction @ to_center
-        missed = to_center @ to_center - along**2 / rays.square
-        inside = to_center @ to_center <= self.reach**2
+        along = dot(rays.direction, to_center)
+        missed = dot(to_center, to_center) - along**2 / rays.square
+        inside = dot(to_center, to_center) <= self.reach**2
         near = missed <= self.reach**2
         return np.flatnonzero(near & ((along > 0) | inside))
 
@@ -93,13 +107,13 @@ class Solid:
             Ray parameters, one a ray (:data:`FAR` where there is no hit), and
             the outward normals in the world, ``N x 3``.
         """
-        start = self.axes @ (rays.origin - self.center)
-        step = rays.direction[chosen] @ self.axes.T
+        start = times(rays.origin - self.center, self.axes.T)
+        step = times(rays.direction[chosen], self.axes.T)
         t, normal = self._hit(start, step)
         # Far from the origin a thin solid's normal has lost some digits.
-        length = np.sqrt(_dot(normal, normal))
+        length = np.sqrt(dot(normal, normal))
         normal = normal / np.maximum(length, 1e-12)[:, None]
-        return np.where(t > NEAR, t, FAR), normal @ self.axes
+        return np.where(t > NEAR, t, FAR), times(normal, self.axes)
 
     def _hit(
         self, start: np.ndarray, step: np.ndarray
@@ -127,7 +141,7 @@ class Ellipsoid(Solid):
         self, start: np.ndarray, step: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         p, d = start / self.size, step / self.size
-        t = _first_root(_dot(d, d), d @ p, p @ p - 1)
+        t = _first_root(dot(d, d), dot(d, p), dot(p, p) - 1)
         normal = (start + np.minimum(t, 1e3)[:, None] * step) / self.size**2
         return t, normal
 
@@ -164,7 +178,7 @@ class Cylinder(Solid):
     ) -> tuple[np.ndarray, np.ndarray]:
         radius, half = self.size[0], self.size[1]
         p, d = start[::2], step[:, ::2]
-        side = _first_root(_dot(d, d), d @ p, p @ p - radius**2)
+        side = _first_root(dot(d, d), dot(d, p), dot(p, p) - radius**2)
         side = np.where(
             np.abs(start[1] + side * step[:, 1]) <= half, side, FAR
         )
@@ -173,7 +187,7 @@ class Cylinder(Solid):
         )
         lid = (-np.sign(fall) * half - start[1]) / fall
         landing = p + lid[:, None] * d
-        inside = _dot(landing, landing) <= radius**2
+        inside = dot(landing, landing) <= radius**2
         lid = np.where(inside, lid, FAR)
         normal = np.zeros_like(step)
         on_side = side < lid
@@ -200,12 +214,12 @@ class Capsule(Solid):
     ) -> tuple[np.ndarray, np.ndarray]:
         radius, half = self.size[0], self.size[1]
         p, d = start[::2], step[:, ::2]
-        t = _first_root(_dot(d, d), d @ p, p @ p - radius**2)
+        t = _first_root(dot(d, d), dot(d, p), dot(p, p) - radius**2)
         t = np.where(np.abs(start[1] + t * step[:, 1]) <= half, t, FAR)
-        length = _dot(step, step)
+        length = dot(step, step)
         for end in (-half, half):
             q = start - np.array([0, end, 0], np.float32)
-            ball = _first_root(length, step @ q, q @ q - radius**2)
+            ball = _first_root(length, dot(step, q), dot(q, q) - radius**2)
             t = np.minimum(t, ball)
         point = start + np.minimum(t, 1e3)[:, None] * step
         point[:, 1] -= np.clip(point[:, 1], -half, half)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .builder import FACE_CLASSES, ROOM_INSTANCES, scene_of
-from .geometry import Room, rays_from, trace
+from .geometry import Room, rays_from, times, trace
 from .shading import shade
 
 
@@ -79,7 +79,7 @@ def render(seed: int, index: int, size: tuple[int, int]) -> Frame:
         ],
         axis=1,
     ).astype(np.float32)
-    direction = ray @ scene.camera
+    direction = times(ray, scene.camera)
     depth, normal, found = trace(scene.solids, rays_from(scene.eye, direction))
     point = scene.eye + depth[:, None] * direction
     color = shade(scene.solids, scene.lamp, scene.eye, point, normal, found)
@@ -102,5 +102,5 @@ def render(seed: int, index: int, size: tuple[int, int]) -> Frame:
         part=parts[found].reshape(shape),
         instance=instance.reshape(shape),
         depth=depth.reshape(shape),
-        normal=(normal @ scene.camera.T).reshape(*shape, 3),
+        normal=times(normal, scene.camera.T).reshape(*shape, 3),
     )

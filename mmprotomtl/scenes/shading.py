@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from .geometry import Room, Solid, lit_from
+from .geometry import Room, Solid, dot, lit_from, times
 
 _LATTICE = np.random.default_rng(0).random((32, 32, 32), np.float32)
 
@@ -77,7 +77,7 @@ def albedo(material: dict, local: np.ndarray) -> np.ndarray:
 
 def _length(vector: np.ndarray) -> np.ndarray:
     """Lengths of the rows, ``N x 1``."""
-    return np.sqrt(np.einsum('ij,ij->i', vector, vector))[:, None]
+    return np.sqrt(dot(vector, vector))[:, None]
 
 
 def shade(
@@ -105,7 +105,7 @@ def shade(
     gloss = np.zeros(len(point), np.float32)
     for number in np.unique(index):
         solid, mine = solids[number], index == number
-        local = (point[mine] - solid.center) @ solid.axes.T
+        local = times(point[mine] - solid.center, solid.axes.T)
         if isinstance(solid, Room):
             faces = Room.faces(normal[mine])
             painted = np.zeros_like(local)
@@ -119,7 +119,7 @@ def shade(
     to_lamp = lamp - point
     distance = _length(to_lamp)
     to_lamp /= distance
-    facing = np.einsum('ij,ij->i', normal, to_lamp)[:, None].clip(0)
+    facing = dot(normal, to_lamp)[:, None].clip(0)
     lit = lit_from(solids, lamp, point + normal * np.float32(4e-3))
     direct = facing * lit[:, None] * 6.5 / (1 + 0.55 * distance**2)
     # Light from everywhere, a little more from above (y points down).
@@ -128,5 +128,5 @@ def shade(
     to_eye /= _length(to_eye)
     half = to_lamp + to_eye
     half /= _length(half)
-    shine = np.einsum('ij,ij->i', normal, half).clip(0) ** 40 * gloss * lit
+    shine = dot(normal, half).clip(0) ** 40 * gloss * lit
     return color * (ambient + direct) + 0.6 * shine[:, None]

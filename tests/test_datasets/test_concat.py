@@ -228,20 +228,22 @@ def test_the_check_builds_the_whole(parts):
     assert len(errors) == 1 and errors[0]['part'] == 'datasets.0'
 
 
-@pytest.mark.parametrize('place', ['train', 'test'])
+@pytest.mark.parametrize('place', ['val', 'test'])
 def test_the_inferencer(parts, tiny_config, place):
     """A picture is prepared as the parts of the test set say."""
     tasks = dict(semseg=dict(num_classes=5), depth=dict())
     cfg = Config.fromfile(tiny_config)
-    cfg.model = tiny_cfg(tasks, **PLAIN)
+    cfg.tasks, cfg.model = tasks, tiny_cfg(tasks, **PLAIN)
     resize = dict(type='MultiTaskResize', scale=(64, 32))
     pack = dict(type='PackMultiTaskInputs')
     steps = [PIPELINE[0], resize, PIPELINE[1], pack]
     tests = [dict(part, pipeline=steps) for part in parts[:2]]
     both = dict(type='MultiTaskConcatDataset', datasets=tests)
-    loader = cfg[f'{place}_dataloader']
-    cfg.test_dataloader.dataset = tests[0]
-    loader.dataset = both
+    cfg.val_dataloader = cfg.train_dataloader
+    for name in ('train', 'val', 'test'):
+        cfg[f'{name}_dataloader'].dataset = both
+    if place == 'val':
+        cfg.pop('test_dataloader')
     # As mmengine's metafile reader and a checkpoint hand it on.
     infer = MultiTaskInferencer(cfg)
     photo = np.zeros((H, W, 3), np.uint8)
@@ -249,10 +251,12 @@ def test_the_inferencer(parts, tiny_config, place):
     assert maps['depth'].shape == (1, H, W)
     assert set(maps) == {'depth', 'semseg'}
     assert image_pipeline(cfg) == [PIPELINE[0], resize, pack]
-    cfg.test_dataloader.dataset = dict(both, datasets=[tests[0], parts[1]])
+    loader = cfg[f'{place}_dataloader']
+    loader.dataset = dict(both, datasets=[tests[0], parts[1]])
     with pytest.raises(ValueError, match=r'datasets\.0 and .*datasets\.1'):
         image_pipeline(cfg)
-    cfg.pop('test_dataloader')
+    cfg.pop(f'{place}_dataloader')
+    cfg.pop('val_dataloader', None)
     with pytest.raises(ValueError, match='neither test_dataloader nor val_'):
         image_pipeline(cfg)
 

@@ -1,4 +1,4 @@
-"""The configs that docs/datasets.md shows, as a user runs them."""
+"""The configs that docs/own_data.md shows, as a user runs them."""
 
 import json
 import runpy
@@ -150,5 +150,5 @@ def test_several_datasets(cli, tmp_path):
 @pytest.mark.parametrize('name', ['own_data', 'several_datasets'])
 def test_the_documentation_shows_them(name):
     config = (DEMO / f'{name}.py').read_text()
-    assert f'```python\n{config}```' in (ROOT / 'docs/datasets.md').read_text()
+    assert f'```python\n{config}```' in (ROOT / 'docs/own_data.md').read_text()
     assert Config.fromfile(DEMO / f'{name}.py').tasks

@@ -115,7 +115,9 @@ def test_errors_say_what_to_do(tool, tmp_path):
     images.mkdir(parents=True)
     np.save(images / '0.npy', np.zeros((4, 4, 3)))
     done = tool(ROOT / 'tools/train.py', config, cwd=tmp_path, check=False)
-    assert 'data/nyuv2/onelabel.pth: no such label mask. Get' in done.stdout
+    assert (
+        'data/nyuv2/onelabel.pth: no such label mask file. Get' in done.stdout
+    )
     done = tool(
         ROOT / 'tools/test.py', config, 'nothing.pth', cwd=tmp_path,
         check=False,

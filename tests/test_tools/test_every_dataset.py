@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from mmprotomtl.engine import load_config
+from mmprotomtl.engine.task_sharing import take_copies
 from mmprotomtl.registry import DATASETS
 from tests.conftest import ROOT
 
@@ -73,6 +74,8 @@ def small(config):
     for name in ('train', 'val', 'test'):
         loader = cfg[f'{name}_dataloader']
         loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+    # As a config file has them: once, at the top level.
+    take_copies(cfg)
     return cfg
 
 
@@ -153,6 +156,7 @@ def cityscapes(tmp_path):
 @pytest.mark.parametrize('classes', [7, 19])
 def test_cityscapes(cli, cityscapes, classes):
     cfg = small(CITYSCAPES)
+    cfg.tasks = dict(semseg=dict(), depth=dict(metric='absErr'))
     use(cfg, data_root=str(cityscapes), num_classes=classes)
     report = cli(cfg)
     assert np.isfinite(report['metrics']['semseg/mIoU'])

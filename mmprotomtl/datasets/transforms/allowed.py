@@ -148,5 +148,5 @@ def _refusal(step: object) -> str:
         return f'{text}; take {OURS[name]}'
     return (
         f'{text}; write a transform of your own that changes '
-        "results['gt_maps'] too (docs/datasets.md)"
+        "results['gt_maps'] too (docs/own_data.md)"
     )
