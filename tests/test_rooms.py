@@ -7,10 +7,21 @@ import pkgutil
 from pathlib import Path
 
 import pytest
+from mmcv.transforms import BaseTransform
+from mmengine.dataset import BaseDataset, ConcatDataset
+from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
+from mmengine.model import BaseDataPreprocessor, BaseModel, BaseModule
+from mmengine.optim import OptimWrapper
 from mmengine.registry import Registry
+from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
+from torch.utils.data import Sampler
 
 import mmprotomtl
 from mmprotomtl import registry
+from mmprotomtl.evaluation import Measure
+from mmprotomtl.tasks import Task
 
 ROOT = Path(mmprotomtl.__file__).parents[1]
 #: Not rooms of their own, or their modules are what is imported.
@@ -87,6 +98,28 @@ def test_registered_classes_are_in_their_rooms_faces():
         )
     ]
     assert not hidden
+
+
+def test_what_a_config_can_name_is_registered():
+    """All public classes of these kinds but those to inherit from."""
+    kinds = (
+        BaseDataset, ConcatDataset, BaseTransform, BaseMetric, Hook, Task,
+        Measure, Visualizer, Runner, Sampler, BaseModel, BaseModule,
+        BaseDataPreprocessor, OptimWrapper,
+    )  # fmt: skip
+    parents = {
+        'BinaryTask', 'MTANDataset', 'Measure', 'MultiTaskDataset',
+        'RetrievalBlock', 'Task',
+    }  # fmt: skip
+    found = {
+        value
+        for name in ROOMS
+        for value in vars(room(name)).values()
+        if inspect.isclass(value) and issubclass(value, kinds)
+    }
+    assert len(found) > 40
+    missing = {cls.__name__ for cls in found - set(registered())}
+    assert missing <= parents
 
 
 @pytest.mark.parametrize('name', ROOMS)

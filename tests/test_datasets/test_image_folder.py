@@ -200,8 +200,11 @@ def test_classes_out_of_range_stay_so(root, tmp_path):
     with pytest.raises(DataFileError, match=r'masks/a\.png.*NaN'):
         folder(root)[0]
     Image.fromarray(np.full((H, W), 5, np.uint8)).save(root / 'masks/a.png')
-    with pytest.raises(DataFileError, match=r'masks/a\.png.*\[4'):
+    with pytest.raises(DataFileError, match=r'masks/a\.png.*\[4') as caught:
         folder(root)[0]
+    # With the settings that made them.
+    text = 'folders.semseg has ignore=0, offset=-1: the label is the stored'
+    assert text in str(caught.value)
 
 
 def test_read_label(tmp_path):
