@@ -54,3 +54,12 @@ def test_arrays_in_a_torch_file(zipped):
     rows = {'x': np.array([1, 0, 1], '>i8'), 'y': [np.float32(0.5)]}
     torch.save(rows, file, _use_new_zipfile_serialization=zipped)
     assert load_torch(file.getvalue()) == {'x': [1, 0, 1], 'y': [0.5]}
+
+
+@pytest.mark.parametrize('value', [3, [1, 2], [[{}]], ['a']])
+def test_arrays_that_are_no_dict(value):
+    file = io.BytesIO()
+    kind = object if value == [[{}]] else None
+    np.save(file, np.array(value, dtype=kind))
+    with pytest.raises(ValueError, match='not one dict'):
+        load_numpy(file.getvalue())

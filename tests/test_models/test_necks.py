@@ -187,3 +187,23 @@ def test_the_fused_map_has_the_size_of_the_scale_that_is_nearest(
             lateral(feat), out.shape[-2:], mode='bilinear'
         )
     assert torch.allclose(out, fusion.smooth(total.relu()), atol=1e-6)
+
+
+def test_how_weights_start():
+    torch.manual_seed(0)
+    plain = neck(channels=64)
+    plain.init_weights()
+    convs = [m for m in plain.modules() if isinstance(m, torch.nn.Conv2d)]
+    for conv in convs:
+        # Kaiming's, of the fan out.
+        fan = conv.out_channels * conv.kernel_size[0] ** 2 / conv.groups
+        if conv.weight.numel() > 3000:
+            expected = (2 / fan) ** 0.5
+            assert conv.weight.std().item() == pytest.approx(expected, rel=0.1)
+    linear = [m for m in plain.modules() if isinstance(m, torch.nn.Linear)]
+    weights = torch.cat([m.weight.flatten() for m in linear])
+    assert weights.std().item() == pytest.approx(0.02, rel=0.15)
+    own = neck(init_cfg=dict(type='Constant', layer='Linear', val=3))
+    own.init_weights()
+    linear = [m for m in own.modules() if isinstance(m, torch.nn.Linear)]
+    assert linear and all((m.weight == 3).all() for m in linear)
