@@ -116,3 +116,18 @@ def test_the_hash_is_of_what_is_labelled_in_any_order():
         assert mask.sha256 == hashlib.sha256(text).hexdigest()
     assert mask.counts() == dict(y=2, x=1)
     assert mask.labels_per_image() == {0: 1, 1: 1, 2: 1}
+
+
+@pytest.mark.parametrize(
+    ('given', 'text'),
+    [
+        ('one-label', "PartialLabels(protocol='one-label', seed=0)"),
+        (
+            dict(protocol='ratio', ratio=0.5, seed=3, tasks=['a']),
+            "PartialLabels(protocol='ratio', seed=3, tasks=['a'], ratio=0.5)",
+        ),
+        ('a/b.json', "PartialLabels(mask_file='a/b.json')"),
+    ],
+)
+def test_how_a_setting_is_shown(given, text):
+    assert repr(PartialLabels.parse(given)) == text
