@@ -368,20 +368,25 @@ def known_baseline(root: Path, room: str, commit: str) -> dict:
     return merged
 
 
-def tests_of(mutant: dict, base: dict, budget: float) -> list[str]:
-    """The tests that meet a mutant, in their order."""
+def tests_of(mutant: dict, base: dict, budget: float, root: Path) -> list[str]:
+    """The tests that meet a mutant, quick ones first.
+
+    Those that execute its line. Lines that are executed by no test alone, such
+    as defaults of arguments, meet those of their function, and lines outside
+    of functions, which are run at import, those of their file.
+    """
     seconds = base['seconds']
     lines = base['lines'].get(mutant['file'], {})
     tests = lines.get(str(mutant['line']))
     if not tests:
-        # Run at import, or the second line of a statement.
-        above = [int(n) for n in lines if int(n) < mutant['line'] and lines[n]]
-        tests = lines[str(max(above))] if above else []
-        if not at_import(mutant, lines):
-            near = mutant['line'] - max(above, default=-9)
-            tests = tests if near <= 4 else []
-        else:
-            tests = sorted({t for found in lines.values() for t in found})
+        source = (root / mutant['file']).read_text()
+        first, last = function_at(source, mutant['line'])
+        tests = {
+            test
+            for line, found in lines.items()
+            if first <= int(line) <= last
+            for test in found
+        }
     tests = sorted((t for t in tests if t in seconds), key=seconds.get)
     chosen, spent = [], 0.0
     for test in tests:
@@ -392,9 +397,17 @@ def tests_of(mutant: dict, base: dict, budget: float) -> list[str]:
     return chosen
 
 
-def at_import(mutant: dict, lines: dict) -> bool:
-    """Whether a line is run when its file is imported, and by no test."""
-    return str(mutant['line']) in lines
+def function_at(source: str, line: int) -> tuple[int, int]:
+    """The first and last line of the innermost function at a line; of the
+    whole file where there is none.
+    """
+    spans = [
+        (node.lineno, node.end_lineno)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef)
+        and node.lineno <= line <= node.end_lineno
+    ]
+    return min(spans, key=lambda s: s[1] - s[0], default=(0, len(source)))
 
 
 def apply(root: Path, mutant: dict, stamp: int) -> tuple[str, str]:
@@ -435,12 +448,12 @@ def table(mutants: list[dict]) -> str:
 
 def meet(root, mutant: dict, base: dict, budget: float, stamp: int) -> None:
     """Let a mutant meet its tests, and note the result in it."""
+    tests = tests_of(mutant, base, budget, root)
     before, change = apply(root, mutant, stamp)
     try:
         if mutant.get('change', change) != change:
             print(f'{mutant["file"]} has changed: {change} is another mutant')
             return
-        tests = tests_of(mutant, base, budget)
         spent = sum(base['seconds'][test] for test in tests)
         done = dict(code=0, failed=[])
         if tests:

@@ -20,7 +20,7 @@ names), next to a matching pair of torch and torchvision:
     pip install torch torchvision
     pip install onedl-mmengine onedl-mmcv onedl-mmsegmentation onedl-mmpretrain
 
-or, on ground as old as torch 2.1 with numpy < 2, the upstream line:
+or, for torch 2.1 with numpy < 2, the upstream line:
 
     pip install -U openmim
     mim install mmengine 'mmcv>=2.0.0,<2.2.0' mmsegmentation mmpretrain

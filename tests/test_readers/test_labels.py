@@ -357,3 +357,23 @@ def test_vectors_of_whole_numbers(tmp_path, dtype):
     # A depth map of one channel may hold any number.
     np.save(path, axes[0] * 2)
     assert read_label(str(path), kind='measure').max() == 2
+
+
+def test_fields_of_fields(tmp_path):
+    """Each name after a dot goes one struct deeper."""
+    path = str(tmp_path / 'a.mat')
+    inner = dict(c=np.arange(6.0).reshape(2, 3), d=np.zeros((2, 2)))
+    savemat(path, dict(a=dict(b=inner, e=np.ones((1, 1))), z=np.ones(2)))
+    (found,) = read_annotators(path, 'a.b.c')
+    assert np.array_equal(found, inner['c'])
+    (found,) = read_annotators(path, 'a.e')
+    assert found.tolist() == [[1]]
+    for key, problem in (
+        ('a.b', 'has the fields c, d'),
+        ('a.b.x', 'has the fields c, d'),
+        ('a.b.c.d', "no field 'd'"),
+        ('z.b', "no field 'b'"),
+        ('y', 'y'),
+    ):
+        with pytest.raises(DataFileError, match=problem):
+            read_annotators(path, key)
