@@ -14,6 +14,9 @@ from mmprotomtl.engine import load_config
 from mmprotomtl.models.segmentors.inference import TTA
 from mmprotomtl.utils.launch import prepare_cpu_launch
 
+#: What draws, in a config that has no such hook.
+DRAWING = dict(type='MultiTaskVisualizationHook')
+
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
@@ -68,11 +71,17 @@ def main() -> None:
         test_cfg = cfg.model.get('test_cfg') or {}
         cfg.model.test_cfg = {**test_cfg, 'tta': test_cfg.get('tta') or TTA}
     if args.show_dir is not None:
-        cfg.default_hooks.visualization.out_dir = args.show_dir
+        hooks = cfg.get('default_hooks') or {}
+        drawing = hooks.get('visualization') or DRAWING
+        cfg.default_hooks = {
+            **hooks,
+            'visualization': {**drawing, 'out_dir': args.show_dir},
+        }
+        if cfg.get('visualizer') is None:
+            cfg.visualizer = dict(type='MultiTaskLocalVisualizer')
     if args.out is not None:
-        cfg.custom_hooks.append(
-            dict(type='SavePredictionsHook', out_dir=args.out)
-        )
+        saving = dict(type='SavePredictionsHook', out_dir=args.out)
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), saving]
     prepare_cpu_launch(args.launcher, cfg)
     Runner.from_cfg(cfg).test()
 

@@ -11,28 +11,30 @@ env_cfg = dict(
 )
 # Runs are reproducible unless asked otherwise: `--seed N` for another one.
 randomness = dict(seed=0)
+# A config that inherits this one sets these by name, as
+# `default_hooks = dict(non_finite_loss=dict(action='skip'))`, and takes one
+# out by None. They stay whatever it lists in `custom_hooks`.
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=True),
+    logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=2),
     selection=dict(type='CheckpointSelectionHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='MultiTaskVisualizationHook'),
+    iter_seed=dict(type='IterSeedHook'),
+    task_check=dict(type='TaskCheckHook'),
+    non_finite_loss=dict(type='NonFiniteLossHook'),
+    prototype_log=dict(type='PrototypeLogHook'),
+    metrics_file=dict(type='MetricsFileHook'),
+    schedule=dict(type='ScheduleHook'),
 )
-custom_hooks = [
-    dict(type='IterSeedHook'),
-    dict(type='TaskCheckHook'),
-    dict(type='NonFiniteLossHook'),
-    dict(type='PrototypeLogHook', interval=50),
-    dict(type='MetricsFileHook'),
-]
+custom_hooks = []
 visualizer = dict(
     type='MultiTaskLocalVisualizer',
     vis_backends=[dict(type='LocalVisBackend')],
     name='visualizer',
 )
-log_processor = dict(by_epoch=True)
 log_level = 'INFO'
 load_from = None
 resume = False

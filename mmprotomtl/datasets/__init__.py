@@ -1,4 +1,4 @@
-"""Data sets, a file each, and what their samples go through."""
+"""Data sets (one file each) and the transforms of their pipelines."""
 
 from .check import check_config, check_dataset, format_report
 from .cityscapes import CityscapesMTDataset
@@ -9,27 +9,14 @@ from .multitask_dataset import MultiTaskDataset
 from .nyudv2 import NYUDv2Dataset
 from .nyuv2 import NYUv2Dataset
 from .pascal_context import PASCALContextMTDataset
-from .samplers import SeededSampler
+from .samplers import SeededInfiniteSampler, SeededSampler
 from .synthetic_scenes import SyntheticScenesDataset
-from .transforms import (
-    LoadMultiTaskAnnotations,
-    LoadMultiTaskImage,
-    MultiTaskPad,
-    MultiTaskRandomCrop,
-    MultiTaskRandomFlip,
-    MultiTaskRandomRotate,
-    MultiTaskRandomScale,
-    MultiTaskRandomScaleCrop,
-    MultiTaskResize,
-    PackMultiTaskInputs,
-    PartialAnnotation,
-    check_pipeline,
-    is_step,
-)
-from .unwrap import leaf_datasets, wrapped_datasets
+from .wrappers import ClassBalancedDataset, ConcatDataset, RepeatDataset
 
 __all__ = [
     'CityscapesMTDataset',
+    'ClassBalancedDataset',
+    'ConcatDataset',
     'ImageFolderMTDataset',
     'LoadMultiTaskAnnotations',
     'LoadMultiTaskImage',
@@ -46,8 +33,8 @@ __all__ = [
     'NYUDv2Dataset',
     'NYUv2Dataset',
     'PASCALContextMTDataset',
-    'PackMultiTaskInputs',
-    'PartialAnnotation',
+    'RepeatDataset',
+    'SeededInfiniteSampler',
     'SeededSampler',
     'SyntheticScenesDataset',
     'check_config',

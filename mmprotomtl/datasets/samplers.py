@@ -1,9 +1,10 @@
 """Samplers that make the data of a run independent of who loads it."""
 
 from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import numpy as np
-from mmengine.dataset import DefaultSampler
+from mmengine.dataset import DefaultSampler, InfiniteSampler
 
 from mmprotomtl.registry import DATA_SAMPLERS
 
@@ -28,6 +29,17 @@ def sample_seed(index: int) -> int | None:
     return getattr(index, 'seed', None)
 
 
+def with_seed(index: int, seed: int | None) -> int:
+    """An index with a seed, or as it is if there is none."""
+    return index if seed is None else SeededIndex(index, seed)
+
+
+def _seeded(run_seed: int, epoch: int, index: int) -> SeededIndex:
+    """An index with the seed that an image has in an epoch of a run."""
+    mixed = np.random.SeedSequence((run_seed, epoch, index))
+    return SeededIndex(index, int(mixed.generate_state(1)[0]))
+
+
 @DATA_SAMPLERS.register_module()
 class SeededSampler(DefaultSampler):
     """mmengine's sampler, each index with a seed of its own.
@@ -38,7 +50,30 @@ class SeededSampler(DefaultSampler):
     one would have seen; yet every epoch sees something new.
     """
 
+    #: Whether the indices carry seeds.
+    gives_seeds: ClassVar[bool] = True
+
     def __iter__(self) -> Iterator[SeededIndex]:
         for index in super().__iter__():
-            mixed = np.random.SeedSequence((self.seed, self.epoch, index))
-            yield SeededIndex(index, int(mixed.generate_state(1)[0]))
+            yield _seeded(self.seed, self.epoch, index)
+
+
+@DATA_SAMPLERS.register_module()
+class SeededInfiniteSampler(InfiniteSampler):
+    """mmengine's ``InfiniteSampler`` for runs that are counted in iterations,
+    each index with a seed as of :class:`SeededSampler`; an epoch is one pass
+    over the data.
+    """
+
+    #: Whether the indices carry seeds.
+    gives_seeds: ClassVar[bool] = True
+
+    def _infinite_indices(self) -> Iterator[Any]:
+        # The seeds are made when the indices are used: a resumed run skips
+        # many.
+        for place, index in enumerate(super()._infinite_indices()):
+            yield place // self.size, index
+
+    def __iter__(self) -> Iterator[SeededIndex]:
+        for epoch, index in super().__iter__():
+            yield _seeded(self.seed, epoch, index)

@@ -6,16 +6,15 @@ from .checkpoints import (
     latest_checkpoint,
 )
 from .compile_hook import CompileHook
+from .early_stopping_hook import EarlyStoppingHook
+from .metrics_file_hook import MetricsFileHook
 from .non_finite_loss_hook import NonFiniteLossHook
 from .optimizers import BFloat16OptimWrapper
-from .output_hooks import (
-    MetricsFileHook,
-    MultiTaskVisualizationHook,
-    SavePredictionsHook,
-)
 from .prototype_log_hook import PrototypeLogHook
 from .run_config import load_config, share_tasks
 from .runner import MultiTaskRunner
+from .sample_hooks import MultiTaskVisualizationHook, SavePredictionsHook
+from .schedule_hook import ScheduleHook
 from .seed_hook import IterSeedHook
 from .selection_hook import CheckpointSelectionHook
 from .task_check_hook import TaskCheckHook
@@ -25,6 +24,7 @@ __all__ = [
     'BFloat16OptimWrapper',
     'CheckpointSelectionHook',
     'CompileHook',
+    'EarlyStoppingHook',
     'IterSeedHook',
     'MetricsFileHook',
     'MultiTaskRunner',
@@ -32,6 +32,7 @@ __all__ = [
     'NonFiniteLossHook',
     'PrototypeLogHook',
     'SavePredictionsHook',
+    'ScheduleHook',
     'TaskCheckHook',
     'explain_full_disk',
     'latest_checkpoint',

@@ -10,10 +10,12 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 
 from mmprotomtl.registry import HOOKS
 from mmprotomtl.utils.files import write_bytes
+
+from .metric_choice import choose_by
 
 
 class AtomicBackend(LocalBackend):
@@ -55,17 +57,57 @@ class AtomicCheckpointHook(CheckpointHook):
     that, so for a moment the disk holds one more. What a killed run left half
     written is removed when the next one starts.
 
+    Whether a higher score of ``save_best`` is better follows from the tasks,
+    see :func:`~.metric_choice.choose_by`, and not from the letters of its
+    name.
+
     Args:
         backend_args: Where to write; None: local files, at once.
         **kwargs: See :class:`mmengine.hooks.CheckpointHook`.
     """
 
     file_backend: Any
+    save_best: list[str] | None
 
     def __init__(self, backend_args: dict | None = None, **kwargs) -> None:
         if backend_args is None:
             backend_args = dict(backend='atomic')
         super().__init__(backend_args=backend_args, **kwargs)
+
+    def _init_rule(self, rules: list, key_indicators: list) -> None:
+        # Called before the tasks are known, which say the direction.
+        if len(rules) == 1:
+            rules = rules * len(key_indicators)
+        self.rules, self.key_indicators = rules, key_indicators
+
+    def before_run(self, runner: Runner) -> None:
+        """Choose the scores of ``save_best`` and their directions.
+
+        Raises:
+            ValueError: See :func:`~.metric_choice.choose_by`; or checkpoints
+                are counted in epochs, and the run in iterations.
+        """
+        if not isinstance(runner._train_loop, BaseLoop):
+            return
+        if self.by_epoch and isinstance(
+            runner._train_loop, IterBasedTrainLoop
+        ):
+            raise ValueError(
+                'default_hooks.checkpoint.by_epoch=True: a run of '
+                f'{runner.max_iters} iterations counts no epochs. Set '
+                'default_hooks.checkpoint.by_epoch=False and '
+                'default_hooks.checkpoint.interval, the iterations between '
+                'two checkpoints'
+            )
+        if not self.save_best:
+            return
+        setting = 'default_hooks.checkpoint.save_best'
+        chosen = [
+            choose_by(runner, setting, key, rule)
+            for key, rule in zip(self.key_indicators, self.rules, strict=True)
+        ]
+        self.save_best = [key for key, _ in chosen]
+        super()._init_rule([rule for _, rule in chosen], self.save_best)
 
     def before_train(self, runner: Runner) -> None:
         """Prepare, and remove what was left half written."""

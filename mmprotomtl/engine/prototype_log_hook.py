@@ -1,7 +1,7 @@
 """What codebook and prototypes do, in the log."""
 
 import numpy as np
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import Runner
 from prettytable import PrettyTable
 
@@ -19,13 +19,14 @@ class PrototypeLogHook(Hook):
     ``scalars.json``. A neck without prototypes has nothing to log.
 
     Args:
-        interval: Iterations between two looks.
+        interval: Iterations between two looks; None: as between two lines of
+            the log (``LoggerHook.interval``).
     """
 
     # Before the LoggerHook, so that it prints what is found here.
     priority = 'NORMAL'
 
-    def __init__(self, interval: int = 50) -> None:
+    def __init__(self, interval: int | None = None) -> None:
         self.interval = interval
 
     def after_train_iter(
@@ -36,6 +37,8 @@ class PrototypeLogHook(Hook):
         outputs: dict | None = None,
     ) -> None:
         """Look, every ``interval`` iterations and at the end of an epoch."""
+        if self.interval is None:
+            self.interval = _log_interval(runner)
         last = batch_idx + 1 == len(runner.train_dataloader)
         if not (last or self.every_n_inner_iters(batch_idx, self.interval)):
             return
@@ -60,6 +63,14 @@ class PrototypeLogHook(Hook):
             },
             step=runner.iter + 1,
         )
+
+
+def _log_interval(runner: Runner) -> int:
+    """Iterations between two lines of the log."""
+    for hook in runner.hooks:
+        if isinstance(hook, LoggerHook):
+            return hook.interval
+    return 50
 
 
 def _table(tasks: list[str], slots: list[str], affinity: np.ndarray) -> str:

@@ -11,6 +11,12 @@ from mmprotomtl.label_masks import PROTOCOLS
 from mmprotomtl.utils.config_variables import fill_in_variables, set_variables
 from mmprotomtl.utils.old_configs import read_config
 
+from .default_hooks import settle_hooks
+from .run_length import (
+    check_length_options,
+    leave_out_copies,
+    settle_run_by_iterations,
+)
 from .task_sharing import hand_over, take_copies
 
 
@@ -23,6 +29,13 @@ def load_config(
     This completes them by what the files of the data sets say (classes, unit),
     and hands them to the model and to every data set. A second copy that
     differs is refused.
+
+    The schedule ends with the run: an ``end`` in ``param_scheduler`` that is
+    the file's ``max_epochs`` (``max_iters``) follows when an option sets
+    another, and so does a ``val_interval`` as long as the run. The hooks that
+    every run has (:data:`mmprotomtl.engine.default_hooks.NAMES`) are default
+    hooks, also where a config of an earlier version has them among its
+    ``custom_hooks``.
 
     Args:
         file: A config file, or a config that was read from one. One that a
@@ -51,7 +64,10 @@ def load_config(
         cfg = copy.deepcopy(file)
     else:
         cfg = Config(copy.deepcopy(dict(file)))
+    check_length_options(options or {})
     options = set_variables(cfg, options or {})
+    settle_hooks(cfg)
+    leave_out_copies(cfg)
     named = take_copies(cfg)
     if options:
         masks = _label_options(options)
@@ -65,18 +81,23 @@ def load_config(
             }
         )
         named = take_copies(cfg, named)
+        settle_hooks(cfg)
+    settle_run_by_iterations(cfg)
     hand_over(cfg, named)
     return cfg
 
 
 def share_tasks(cfg: Config | ConfigDict) -> None:
-    """Do in place what :func:`load_config` does to the tasks of a config that
-    was read without it.
+    """Do in place what :func:`load_config` does to a config that was read
+    without it, and into which options have been merged.
 
     Raises:
         ValueError: See :func:`load_config`.
     """
     fill_in_variables(cfg)
+    settle_hooks(cfg)
+    leave_out_copies(cfg)
+    settle_run_by_iterations(cfg)
     hand_over(cfg, take_copies(cfg))
 
 

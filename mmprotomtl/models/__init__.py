@@ -1,4 +1,4 @@
-"""The model and its parts."""
+"""The multi-task network and its modules."""
 
 from .data_preprocessor import MultiTaskDataPreprocessor
 from .heads import MultiTaskHead, RetrievalTransformerHead

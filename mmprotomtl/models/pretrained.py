@@ -1,4 +1,4 @@
-"""Do pretrained weights fit?"""
+"""Check that pretrained weights fit the model."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,17 +10,18 @@ from torch import Tensor, nn
 def check_pretrained(module: nn.Module, key: str) -> None:
     """Compare a module with the checkpoint that its ``init_cfg`` names.
 
-    mmengine loads what fits by name and shape and starts the rest at random,
-    with a warning at most; so a run whose ``prefix`` is wrong trains from
-    scratch. This logs what is missing, and stops where nothing fits.
+    mmengine loads only the weights that fit by name and shape, at most with a
+    warning, so a run with a wrong ``prefix`` would train from scratch without
+    notice. This function logs missing weights, and raises an error if no
+    weight fits.
 
     Args:
-        module: The backbone, say.
-        key: Where its config is, for messages.
+        module: The module, for example the backbone.
+        key: Key of its config, for messages.
 
     Raises:
-        ValueError: No weight of the file fits; names keys of both and, where
-            another ``prefix`` would do, that.
+        ValueError: No weight of the checkpoint fits. The message has keys of
+            both and, if there is one, the correct ``prefix``.
     """
     cfg = getattr(module, 'init_cfg', None)
     if not isinstance(cfg, Mapping) or cfg.get('type') != 'Pretrained':
@@ -28,7 +29,7 @@ def check_pretrained(module: nn.Module, key: str) -> None:
     source, prefix = cfg['checkpoint'], cfg.get('prefix') or ''
     loaded = _load_checkpoint(source, map_location='cpu')
     weights = {
-        # As saved by a process of several.
+        # Prefix of weights that were saved from a DDP-wrapped model.
         name.removeprefix('module.'): value
         for name, value in loaded.get('state_dict', loaded).items()
         if isinstance(value, Tensor)
@@ -46,9 +47,9 @@ def check_pretrained(module: nn.Module, key: str) -> None:
         raise ValueError(
             f'{key}.init_cfg: no weight of {source} fits under prefix='
             f'{prefix!r}. The file has {_first_names(weights)}, the model '
-            f'wants {_first_names(wanted)}{_advice(weights, wanted)}'
+            f'needs {_first_names(wanted)}{_advice(weights, wanted)}'
         )
-    text = f'{key}: {fits} of {len(wanted)} tensors are those of {source}'
+    text = f'{key}: {fits} of {len(wanted)} tensors are loaded from {source}'
     if missing:
         text += f'; not in it: {_first_names(missing)}'
     if other:
@@ -57,8 +58,8 @@ def check_pretrained(module: nn.Module, key: str) -> None:
 
 
 def _under(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """What a checkpoint has under a prefix, by the names after it."""
-    # mmengine adds the dot where it is left out.
+    """Return the weights under a prefix, with the prefix removed."""
+    # mmengine adds the dot if it is missing.
     prefix = prefix if not prefix or prefix.endswith('.') else f'{prefix}.'
     return {
         name[len(prefix) :]: value
@@ -68,7 +69,7 @@ def _under(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _advice(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
-    """The prefix under which the file does have what is wanted."""
+    """Return advice on the prefix under which the file has the weights."""
     for name in weights:
         for end in wanted:
             if name.endswith(f'.{end}'):
@@ -79,7 +80,7 @@ def _advice(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
 
 
 def _first_names(names: Iterable[str], limit: int = 8) -> str:
-    """The first of some names, and how many there are."""
+    """Format the first names and, if there are more, their number."""
     given = list(names)
     more = f', ... ({len(given)})' if len(given) > limit else ''
     return ', '.join(given[:limit]) + more

@@ -1,49 +1,47 @@
-"""Collectives that do nothing in a single process, and the like.
+"""Collective operations that also work in a single process.
 
-All are entered by every rank at every call, whatever it holds: a collective
-that only some ranks enter hangs the others.
+Every rank has to call them, whatever data it has: a collective operation that
+only some ranks enter blocks forever.
 """
 
 from typing import Any
 
 import torch
-from mmengine.dist import get_world_size, is_distributed
+from mmengine.dist import all_gather, all_reduce, is_distributed
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
-from torch import distributed as dist
 from torch.distributed.nn.functional import all_reduce as differentiable_sum
 
 
 def sum_over_ranks(tensor: Tensor, with_grad: bool = False) -> Tensor:
-    """The sum of each rank's tensor, the same on all.
+    """Sum a tensor over all ranks; every rank gets the result.
 
     Args:
-        tensor: Of one shape on all ranks.
-        with_grad: Whether gradients flow back to every rank's tensor.
+        tensor: Tensor with the same shape on all ranks.
+        with_grad: Whether gradients flow back to the tensors of all ranks.
+
+    Returns:
+        Tensor with the shape of the input.
     """
-    if not is_distributed():
-        return tensor
     if with_grad:
-        summed: Tensor = differentiable_sum(tensor)
-        return summed
+        return differentiable_sum(tensor) if is_distributed() else tensor
     total = tensor.detach().clone()
-    dist.all_reduce(total)
+    all_reduce(total)
     return total
 
 
 def gather_rows(tensor: Tensor) -> Tensor:
-    """The rows of each rank's tensor, one rank after the other, no gradient.
+    """Concatenate the rows of all ranks, in the order of ranks, detached.
 
     Args:
-        tensor: Of one shape on all ranks.
+        tensor: ``N x ...``, the same shape on all ranks.
+
+    Returns:
+        ``(ranks * N) x ...``.
     """
-    if not is_distributed():
-        return tensor.detach()
-    parts = [torch.empty_like(tensor) for _ in range(get_world_size())]
-    dist.all_gather(parts, tensor.detach().contiguous())
-    return torch.cat(parts)
+    return torch.cat(all_gather(tensor.detach().contiguous()))
 
 
 def unwrap(model: nn.Module) -> Any:
-    """The model without the wrapper of distributed training."""
+    """Return the model without the wrapper of distributed training."""
     return model.module if is_model_wrapper(model) else model

@@ -104,7 +104,7 @@ def test_a_subset_by_ids_and_split(root):
     assert [item['sample_id'] for item in data] == ['c', 'a']
     assert data.metainfo['label_mask']['images'] == 2
     (root / 'val.txt').write_text('c\nzebra\n')
-    with pytest.raises(DataFileError, match=r"val\.txt: 'zebra' is no image"):
+    with pytest.raises(DataFileError, match='no image .zebra'):
         folder(root, ids='{split}.txt', split='val')
     (root / 'train').mkdir()
     (root / 'images').rename(root / 'train/rgb')
@@ -172,7 +172,7 @@ def test_what_is_refused(root):
     with pytest.raises(DataFileError, match=r'masks/x\.png.*without an image'):
         folder(root)
     (root / 'masks/x.png').rename(root / 'masks/c.gif')
-    with pytest.raises(DataFileError, match=r'masks/c\.gif.*none of \.png'):
+    with pytest.raises(DataFileError, match=r'masks/c\.gif.*use \.png'):
         folder(root)
     (root / 'masks/c.gif').unlink()
     np.save(root / 'depth/a.npy', np.ones((H, W)))

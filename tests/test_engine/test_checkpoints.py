@@ -122,3 +122,21 @@ def test_one_is_kept(tmp_path):
     best, last = names
     assert last == 'epoch_3.pth'
     assert best.startswith('best_semseg_mIoU_epoch_')
+
+
+def test_what_was_just_written_again_stays(tmp_path):
+    """A run that is begun again in its folder writes the files anew that its
+    notes say are the oldest and the former best.
+    """
+    run = trainer(tmp_path, max_keep_ckpts=2, save_best='semseg/mIoU')
+    run.train_loop._max_epochs = 1
+    best = tmp_path / 'best_semseg_mIoU_epoch_1.pth'
+    for file in (best, tmp_path / 'epoch_1.pth', tmp_path / 'epoch_2.pth'):
+        torch.save(dict(earlier=True), file)
+    run.message_hub.update_info('keep_ckpt_ids', [1, 2])
+    run.message_hub.update_info('best_ckpt', str(best))
+    run.message_hub.update_info('best_score', -1.0)
+    run.train()
+    for file in (best, tmp_path / 'epoch_1.pth'):
+        assert 'earlier' not in torch.load(file, weights_only=False), file
+    assert (tmp_path / 'epoch_2.pth').exists()

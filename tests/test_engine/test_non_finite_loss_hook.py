@@ -1,6 +1,9 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
 from mmprotomtl.engine import non_finite_loss_hook
@@ -32,15 +35,14 @@ def runner(tmp_path, monkeypatch):
         STEPS.clear()
         monkeypatch.setattr(BreakingDepth, 'broken', broken)
         cfg = Config.fromfile(ROOT / 'configs/_base_/default_runtime.py')
-        tasks = dict(semseg=dict(num_classes=7), depth=dict())
+        tasks = dict(
+            semseg=dict(num_classes=7), depth=dict(type='BreakingDepth')
+        )
         cfg.merge_from_dict(tiny_run(tasks))
-        cfg.model.tasks.depth.type = 'BreakingDepth'
         cfg.train_dataloader.dataset.pop('partial_labels')
         cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
         cfg.train_cfg.max_epochs = 1
-        for hook in cfg.custom_hooks:
-            if hook.type == 'NonFiniteLossHook':
-                hook.update(action=action, **settings)
+        cfg.default_hooks.non_finite_loss.update(action=action, **settings)
         cfg.work_dir = str(tmp_path)
         cfg.experiment_name = f'{tmp_path.name}-{len(broken)}'
         return Runner.from_cfg(cfg)
@@ -73,6 +75,38 @@ def test_skip(runner, tmp_path):
     moved = [not torch.equal(a, b) for a, b in zip(before, before[1:])]  # noqa: B905, RUF007
     assert moved == [False, True, True, False, True]
     assert (tmp_path / 'epoch_1.pth').exists()
+
+
+def test_a_skipped_step_drops_what_was_accumulated():
+    """Steps 1 and 2 make an update, and so on. Step 2 is broken, so that the
+    gradient of step 1 is lost, and none of it is in the update of 3 and 4.
+    """
+    weight = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    model = torch.nn.ParameterList([weight])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    wrapper = OptimWrapper(optimizer, accumulative_counts=2)
+    wrapper.initialize_count_status(model, 0, 6)
+    warnings = []
+    runner = SimpleNamespace(
+        optim_wrapper=wrapper, iter=0,
+        logger=SimpleNamespace(warning=warnings.append),
+    )  # fmt: skip
+    hook = non_finite_loss_hook.NonFiniteLossHook('skip')
+    hook.before_train(runner)
+    inputs = torch.tensor(
+        [[1.0, 5], [torch.nan, 1], [2, 3], [4, -1], [0.5, 1], [1, 1]]
+    )
+    seen = []
+    for step, value in enumerate(inputs):
+        runner.iter = step
+        wrapper.update_params((weight * value).sum())
+        seen.append(weight.detach().clone())
+    start = torch.tensor([1.0, -2.0])
+    second = start - 0.1 * (inputs[2] + inputs[3]) / 2
+    third = second - 0.1 * (inputs[4] + inputs[5]) / 2
+    expected = [start, start, start, second, second, third]
+    torch.testing.assert_close(torch.stack(seen), torch.stack(expected))
+    assert len(warnings) == 1 and warnings[0].startswith('step 2 skipped')
 
 
 def test_patience(runner):

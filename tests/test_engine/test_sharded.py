@@ -116,9 +116,7 @@ def worker(rank, folder):
     # Two steps make an update; the third is broken on one rank.
     cfg = config(folder / 'skipped')
     cfg.optim_wrapper.accumulative_counts = 2
-    for hook in cfg.custom_hooks:
-        if hook.type == 'NonFiniteLossHook':
-            hook.action = 'skip'
+    cfg.default_hooks.non_finite_loss.action = 'skip'
     cfg.custom_hooks.append(dict(type='BreakOnRankOne'))
     prepare_cpu_launch('pytorch', cfg)
     runner = Runner.from_cfg(cfg)

@@ -236,7 +236,7 @@ def test_an_own_folder(tmp_path, case):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(threshold=0.5), r'folders\.depth\.threshold=0\.5 .*yes and no'),
+        (dict(threshold=0.5), r'folders\.depth\.threshold=0\.5 .*not a bin'),
         (dict(votes=2), r'folders\.depth\.votes=2 is not allowed'),
         (dict(votes=0), r'folders\.depth\.votes=0 is not allowed'),
         (dict(colour=2), r"folders\.depth: key='colour'"),
@@ -337,7 +337,7 @@ def test_images_of_other_formats_are_not_passed_over(tmp_path):
         (tmp_path / folder).mkdir()
     np.save(tmp_path / 'images/a.npy', np.zeros((H, W, 3)))
     (tmp_path / 'images/b.heic').write_bytes(b'')
-    with pytest.raises(DataFileError, match=r'b\.heic.*none of \.png'):
+    with pytest.raises(DataFileError, match=r'b\.heic.*use \.png'):
         ImageFolderMTDataset(
             data_root=str(tmp_path), tasks=dict(sal={}),
             folders=dict(sal='labels'),

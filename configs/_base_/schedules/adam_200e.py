@@ -5,17 +5,15 @@ optim_wrapper = dict(
     optimizer=dict(type='Adam', lr=2e-5, weight_decay=1e-6),
     clip_grad=dict(max_norm=10, norm_type=2),
 )
+# Without `end` it ends with the run, and counts iterations as those do.
 param_scheduler = [
-    dict(
-        type='PolyLR',
-        power=0.9,
-        eta_min=0.0,
-        begin=0,
-        end=max_epochs,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    )
+    dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, by_epoch=False)
 ]
-train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=max_epochs)
+train_cfg = dict(
+    by_epoch=True,
+    max_epochs='${max_epochs}',
+    # Longer than any run: validation once, after the last epoch.
+    val_interval=10**9,
+)
 val_cfg = dict()
 test_cfg = dict()

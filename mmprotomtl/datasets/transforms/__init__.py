@@ -1,4 +1,4 @@
-"""Transforms that ask the tasks."""
+"""Pipeline transforms that treat the image and all labels consistently."""
 
 from .allowed import check_pipeline
 from .formatting import PackMultiTaskInputs

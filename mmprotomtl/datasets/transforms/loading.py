@@ -1,4 +1,4 @@
-"""Read images and the labels that are not hidden."""
+"""Load images, and the labels that the label mask does not hide."""
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -11,17 +11,18 @@ from mmprotomtl.utils.errors import DataFileError
 
 @TRANSFORMS.register_module()
 class LoadMultiTaskImage(BaseTransform):
-    """Read the image.
+    """Load the image.
 
-    Required keys: ``image``. Added keys: ``img`` (BGR uint8, as mmcv's and
-    mmseg's transforms expect it), ``img_path``, ``img_shape``, ``ori_shape``.
+    Required keys: ``image``. Added keys: ``img`` (``H x W x 3`` uint8 in BGR
+    order, which mmcv's and mmseg's transforms expect), ``img_path``,
+    ``img_shape`` and ``ori_shape`` (height and width).
     """
 
     def transform(self, results: dict) -> dict:
-        """Read ``results['image']``.
+        """Load ``results['image']``.
 
         Raises:
-            DataFileError: It cannot be read or is no RGB image.
+            DataFileError: The file cannot be read or is not an RGB image.
         """
         file = results['image']
         image = file.load()
@@ -49,23 +50,24 @@ class LoadMultiTaskImage(BaseTransform):
 
 @TRANSFORMS.register_module()
 class LoadMultiTaskAnnotations(BaseTransform):
-    """Read the labels that are not hidden, and nothing else.
+    """Load the labels that the label mask does not hide.
 
-    In a test pipeline it comes after the resizing of the image: predictions
-    are compared with labels of the original size.
+    In a test pipeline, put it after the transforms that resize the image:
+    predictions are then compared with labels of the original size.
 
-    Required keys: ``labels``, ``tasks``. Added keys: ``gt_maps``, task ->
-    canonical label (:class:`mmprotomtl.tasks.Task`). A label whose size is
-    not that of its image on disk is resized to it (:func:`check_size`).
-    ``gt_shape``, where the image had another size by then: that of the
-    labels, which :class:`PackMultiTaskInputs` expects.
+    Required keys: ``labels``, ``tasks``, ``ori_shape``. Added keys:
+    ``gt_maps``, task -> canonical label (:class:`mmprotomtl.tasks.Task`) of
+    size ``ori_shape``; labels of another resolution are resized, see
+    :func:`check_size`. If the image has already been resized, also
+    ``gt_shape``, the size of the labels for :class:`PackMultiTaskInputs`.
     """
 
     def transform(self, results: dict) -> dict:
-        """Read ``results['labels']``.
+        """Load ``results['labels']``.
 
         Raises:
-            DataFileError: A label cannot be read or is not one of its task.
+            DataFileError: A label cannot be read, or its values are not valid
+                for its task.
         """
         maps = {}
         for name, task in results['tasks'].items():
@@ -85,15 +87,20 @@ class LoadMultiTaskAnnotations(BaseTransform):
 
 
 def check_stored(task: Task, file: DataFile, stored: np.ndarray) -> np.ndarray:
-    """The canonical label of what a file holds.
+    """Convert the content of a label file to the task's canonical label.
+
+    Args:
+        task: The task.
+        file: The label file.
+        stored: The array that was read from it.
 
     Raises:
-        DataFileError: It is no label of the task; says with which settings it
-            was read.
+        DataFileError: The values are not valid for the task; the message has
+            the settings with which the file was read.
     """
     try:
         return task.check_label(stored, file.path)
     except DataFileError as error:
-        # Files of other kinds, such as a rendered scene, have no settings.
+        # Other kinds of files, such as rendered scenes, have no settings.
         explain = getattr(file, 'explained', None)
         raise (explain(error) if explain else error) from None

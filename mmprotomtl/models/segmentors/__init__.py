@@ -1,4 +1,4 @@
-"""Whole networks."""
+"""Complete networks."""
 
 from .inference import TTA
 from .multitask_segmentor import MultiTaskSegmentor

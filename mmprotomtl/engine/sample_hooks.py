@@ -1,0 +1,89 @@
+"""Predictions that a test saves, and pictures that it draws."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor
+
+from mmprotomtl.registry import HOOKS
+from mmprotomtl.structures import MultiTaskDataSample
+from mmprotomtl.utils.dist import unwrap
+
+
+class _SampleHook(Hook):
+    """Does something with each predicted sample of a test."""
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[MultiTaskDataSample] | None = None,
+    ) -> None:
+        """Go through the batch."""
+        assert data_batch is not None and outputs is not None
+        for image, sample in zip(data_batch['inputs'], outputs, strict=True):
+            self.handle(runner, image, sample)
+
+    def handle(
+        self, runner: Runner, image: Tensor, sample: MultiTaskDataSample
+    ) -> None:
+        """Handle one image (BGR tensor ``3 x H x W``) and its sample."""
+        raise NotImplementedError
+
+
+@HOOKS.register_module()
+class SavePredictionsHook(_SampleHook):
+    """Saves predictions: ``out_dir/<task>/<sample id>.<ending>``, each in the
+    format that its task chooses.
+
+    Args:
+        out_dir: The folder.
+    """
+
+    def __init__(self, out_dir: str) -> None:
+        self.out_dir = out_dir
+
+    def handle(
+        self, runner: Runner, image: Tensor, sample: MultiTaskDataSample
+    ) -> None:
+        """Save the maps of one sample."""
+        tasks = unwrap(runner.model).tasks
+        for name, pred in sample.pred_maps.items():
+            stem = Path(self.out_dir, name, sample.metainfo['sample_id'])
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            tasks[name].save(pred.cpu().numpy(), str(stem))
+
+
+@HOOKS.register_module()
+class MultiTaskVisualizationHook(_SampleHook):
+    """Draws predictions beside labels: ``out_dir/<sample id>.png``.
+
+    Args:
+        out_dir: The folder; None: nothing is drawn.
+        limit: Draw no more than this many images.
+    """
+
+    def __init__(
+        self, out_dir: str | None = None, limit: int | None = None
+    ) -> None:
+        self.out_dir = out_dir
+        self.limit = limit
+        self._drawn = 0
+
+    def handle(
+        self, runner: Runner, image: Tensor, sample: MultiTaskDataSample
+    ) -> None:
+        """Draw one sample."""
+        if self.out_dir is None or self._drawn == self.limit:
+            return
+        self._drawn += 1
+        name = sample.metainfo['sample_id']
+        runner.visualizer.add_datasample(
+            name,
+            image.cpu().numpy().transpose(1, 2, 0)[..., ::-1],
+            sample,
+            out_file=str(Path(self.out_dir, f'{name}.png')),
+        )
