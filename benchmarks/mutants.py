@@ -14,6 +14,10 @@ OpenMMLab are imported once; every test run is a fork, so that it pays only for
 importing mmprotomtl. A run that is stopped goes on where it was when it is
 started again with the same file. Needs Linux and one core.
 
+``--retry`` lets the mutants that survived meet the tests as they are now, for
+example after writing new ones, or with a larger ``--budget``. What each mutant
+did at first is kept as ``first``.
+
 ``survived`` are the mutants that no test noticed, among them those of lines
 that no in-process test executes. ``killed`` are those with a failing test,
 with an error at import, or with more than the tests' time of CPU.
@@ -22,6 +26,7 @@ with an error at import, or with more than the tests' time of CPU.
 import argparse
 import ast
 import contextlib
+import functools
 import importlib
 import json
 import os
@@ -39,17 +44,24 @@ ROOT = Path(__file__).resolve().parents[1]
 #: Room -> the tests that mirror it, files or folders of ``tests``. Those of
 #: tools, converters and configs start programs, each for many seconds.
 MIRROR = dict(
-    tasks=('test_tasks',),
+    tasks=(
+        'test_tasks',
+        'test_evaluation',
+        'test_visualization.py',
+        'test_datasets',
+    ),
     evaluation=('test_evaluation', 'test_boundary'),
     models=('test_models',),
-    engine=('test_engine', 'test_apis/test_inferencer.py'),
+    engine=('test_engine', 'test_apis'),
     datasets=('test_datasets', 'test_label_masks'),
     label_masks=('test_label_masks', 'test_datasets/test_pascal_context.py'),
     boundary=('test_boundary',),
     readers=('test_readers', 'test_datasets', 'test_label_masks'),
-    visualization=('test_visualization.py', 'test_visualization', 'test_apis'),
-    structures=('test_models', 'test_structures'),
+    visualization=('test_visualization.py', 'test_apis'),
+    structures=('test_structures', 'test_models', 'test_datasets'),
     utils=('test_utils', 'test_engine', 'test_label_masks', 'test_models'),
+    apis=('test_apis',),
+    scenes=('test_scenes', 'test_datasets/test_synthetic_scenes.py'),
 )
 ROOMS = tuple(MIRROR)
 #: Tests that start several processes, each of which imports torch.
@@ -77,6 +89,9 @@ def parse_args():
         help='seconds of CPU of the tests that a mutant meets',
     )  # fmt: skip
     parser.add_argument('--table', action='store_true', help='print, no run')
+    parser.add_argument(
+        '--retry', action='store_true', help='the mutants that survived'
+    )
     return parser.parse_args()
 
 
@@ -304,18 +319,19 @@ def copy(checkout: Path, work: Path) -> Path:
     return root
 
 
-def baseline(root: Path, room: str) -> dict:
-    """A room's tests without a mutant: ``seconds`` of each, and ``lines``:
-    file -> line -> the tests that execute it. Failing tests are left out.
+def baseline(root: Path, name: str) -> dict:
+    """Tests without a mutant: ``seconds`` of each, and ``lines``: file -> line
+    -> the tests that execute it. Failing tests are left out.
+
+    Args:
+        root: Checkout.
+        name: File or folder in ``tests``; none has no tests.
     """
     from coverage import CoverageData
 
-    tests = [
-        f'tests/{name}'
-        for name in MIRROR[room]
-        if (root / 'tests' / name).exists()
-    ]
-    tests += [f'--ignore-glob=*{name}' for name in SLOW]
+    if not (root / 'tests' / name).exists():
+        return dict(seconds={}, lines={})
+    tests = [f'tests/{name}', *(f'--ignore-glob=*{slow}' for slow in SLOW)]
     trace = root.parent / 'coverage'
     trace.unlink(missing_ok=True)
     done = forked(root, tests, 3600, trace)
@@ -325,9 +341,9 @@ def baseline(root: Path, room: str) -> dict:
     data.read()
     lines = {}
     for file in data.measured_files():
-        name = str(Path(file).relative_to(root))
-        lines[name] = {
-            line: sorted(set(contexts) - {''} - set(done['failed']))
+        place = str(Path(file).relative_to(root))
+        lines[place] = {
+            str(line): sorted(set(contexts) - {''} - set(done['failed']))
             for line, contexts in data.contexts_by_lineno(file).items()
         }
     for test in done['failed']:
@@ -335,28 +351,42 @@ def baseline(root: Path, room: str) -> dict:
     return dict(seconds=done['seconds'], lines=lines)
 
 
+@functools.cache
 def known_baseline(root: Path, room: str, commit: str) -> dict:
-    """:func:`baseline`, run once for each commit."""
-    path = root.parent / f'{commit[:12]}-{room}.json'
-    if not path.exists():
-        write(path, baseline(root, room))
-    return json.loads(path.read_text())
+    """:func:`baseline` of a room's tests, each run once for each commit."""
+    merged = dict(seconds={}, lines={})
+    for name in MIRROR[room]:
+        path = root.parent / f'{commit[:12]}-{name.replace("/", "-")}.json'
+        if not path.exists():
+            write(path, baseline(root, name))
+        found = json.loads(path.read_text())
+        merged['seconds'].update(found['seconds'])
+        for file, lines in found['lines'].items():
+            known = merged['lines'].setdefault(file, {})
+            for line, tests in lines.items():
+                known[line] = sorted({*known.get(line, ()), *tests})
+    return merged
 
 
-def tests_of(mutant: dict, base: dict, budget: float) -> list[str]:
-    """The tests that meet a mutant, in their order."""
+def tests_of(mutant: dict, base: dict, budget: float, root: Path) -> list[str]:
+    """The tests that meet a mutant, quick ones first.
+
+    Those that execute its line. Lines that are executed by no test alone, such
+    as defaults of arguments, meet those of their function, and lines outside
+    of functions, which are run at import, those of their file.
+    """
     seconds = base['seconds']
     lines = base['lines'].get(mutant['file'], {})
     tests = lines.get(str(mutant['line']))
     if not tests:
-        # Run at import, or the second line of a statement.
-        above = [int(n) for n in lines if int(n) < mutant['line'] and lines[n]]
-        tests = lines[str(max(above))] if above else []
-        if not at_import(mutant, lines):
-            near = mutant['line'] - max(above, default=-9)
-            tests = tests if near <= 4 else []
-        else:
-            tests = sorted({t for found in lines.values() for t in found})
+        source = (root / mutant['file']).read_text()
+        first, last = function_at(source, mutant['line'])
+        tests = {
+            test
+            for line, found in lines.items()
+            if first <= int(line) <= last
+            for test in found
+        }
     tests = sorted((t for t in tests if t in seconds), key=seconds.get)
     chosen, spent = [], 0.0
     for test in tests:
@@ -367,9 +397,17 @@ def tests_of(mutant: dict, base: dict, budget: float) -> list[str]:
     return chosen
 
 
-def at_import(mutant: dict, lines: dict) -> bool:
-    """Whether a line is run when its file is imported, and by no test."""
-    return str(mutant['line']) in lines
+def function_at(source: str, line: int) -> tuple[int, int]:
+    """The first and last line of the innermost function at a line; of the
+    whole file where there is none.
+    """
+    spans = [
+        (node.lineno, node.end_lineno)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef)
+        and node.lineno <= line <= node.end_lineno
+    ]
+    return min(spans, key=lambda s: s[1] - s[0], default=(0, len(source)))
 
 
 def apply(root: Path, mutant: dict, stamp: int) -> tuple[str, str]:
@@ -408,6 +446,39 @@ def table(mutants: list[dict]) -> str:
     return '\n'.join(rows)
 
 
+def meet(root, mutant: dict, base: dict, budget: float, stamp: int) -> None:
+    """Let a mutant meet its tests, and note the result in it."""
+    tests = tests_of(mutant, base, budget, root)
+    before, change = apply(root, mutant, stamp)
+    try:
+        if mutant.get('change', change) != change:
+            print(f'{mutant["file"]} has changed: {change} is another mutant')
+            return
+        spent = sum(base['seconds'][test] for test in tests)
+        done = dict(code=0, failed=[])
+        if tests:
+            done = forked(root, tests, 3 * spent + 30)
+    finally:
+        (root / mutant['file']).write_text(before)
+    result = 'survived' if done['code'] == 0 else 'killed'
+    mutant.setdefault('first', result)
+    mutant.update(
+        result=result,
+        change=change,
+        tests=len(tests),
+        by=(done['failed'] or [None])[0],
+    )
+
+
+def head(checkout: str) -> str:
+    """The commit of a checkout."""
+    done = subprocess.run(
+        ['git', 'rev-parse', 'HEAD'], cwd=checkout, check=True, text=True,
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    return done.stdout.strip()
+
+
 def main() -> None:
     """Run."""
     args = parse_args()
@@ -420,40 +491,34 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     root = copy(Path(args.checkout).resolve(), work)
     preload()
+    commit = head(args.checkout)
     if not state:
-        commit = subprocess.run(
-            ['git', 'rev-parse', 'HEAD'], cwd=args.checkout, check=True,
-            text=True, stdout=subprocess.PIPE,
-        )  # fmt: skip
         state = dict(
-            commit=commit.stdout.strip(),
+            commit=commit,
             seed=args.seed,
             budget=args.budget,
             mutants=sample(root, args.rooms, args.count, args.seed),
         )
         write(out, state)
+    if not args.retry and state['commit'] != commit:
+        sys.exit(f'{out} has mutants of {state["commit"]}: check that out')
     (work / 'log.txt').touch()
     for number, mutant in enumerate(state['mutants']):
-        if 'result' in mutant:
+        todo = 'result' not in mutant
+        if args.retry:
+            todo = mutant.get('result') == 'survived'
+            # Once for each commit and budget.
+            todo &= mutant.get('retried') != [commit, args.budget]
+        if not todo:
             continue
-        base = known_baseline(root, mutant['room'], state['commit'])
-        before, change = apply(root, mutant, 10**9 + number)
-        tests = tests_of(mutant, base, state['budget'])
-        spent = sum(base['seconds'][test] for test in tests)
-        done = dict(code=0, failed=[])
-        if tests:
-            done = forked(root, tests, 3 * spent + 30)
-        (root / mutant['file']).write_text(before)
-        mutant.update(
-            result='survived' if done['code'] == 0 else 'killed',
-            change=change,
-            tests=len(tests),
-            by=(done['failed'] or [None])[0],
-        )
+        base = known_baseline(root, mutant['room'], commit)
+        meet(root, mutant, base, args.budget, 10**9 + number)
+        if args.retry:
+            mutant['retried'] = [commit, args.budget]
         write(out, state)
         print(
             f'{number + 1}/{len(state["mutants"])} {mutant["result"]} '
-            f'{mutant["file"]}:{mutant["line"]} {change}',
+            f'{mutant["file"]}:{mutant["line"]} {mutant["change"]}',
             flush=True,
         )
     print(table(state['mutants']))

@@ -6,8 +6,8 @@ matched with at least one annotator. So with several annotators it matters
 which predicted pixels a matching contains, not only how many.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -157,7 +157,10 @@ def matched_with_any(
 
 
 def split(
-    pred: np.ndarray, true: np.ndarray, cost: np.ndarray, shape: tuple
+    pred: np.ndarray,
+    true: np.ndarray,
+    cost: np.ndarray,
+    shape: tuple[Any, ...],
 ) -> list[Group]:
     """Split pairs into connected components.
 
@@ -177,7 +180,7 @@ def split(
     )
     number, label = connected_components(graph, directed=False)
 
-    def parts(of: np.ndarray, *values: np.ndarray) -> zip:
+    def parts(of: np.ndarray, *values: np.ndarray) -> Iterator[Any]:
         order = np.argsort(of, kind='stable')
         ends = np.bincount(of, minlength=number).cumsum()[:-1]
         return zip(*(np.split(v[order], ends) for v in values), strict=True)

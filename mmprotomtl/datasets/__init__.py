@@ -1,8 +1,10 @@
 """Data sets (one file each) and the transforms of their pipelines."""
 
+from .check import check_config, check_dataset, format_report
 from .cityscapes import CityscapesMTDataset
 from .concat import MultiTaskConcatDataset
 from .image_folder import ImageFolderMTDataset
+from .mtan_dataset import MTANDataset
 from .multitask_dataset import MultiTaskDataset
 from .nyudv2 import NYUDv2Dataset
 from .nyuv2 import NYUv2Dataset
@@ -16,8 +18,18 @@ __all__ = [
     'ClassBalancedDataset',
     'ConcatDataset',
     'ImageFolderMTDataset',
+    'LoadMultiTaskAnnotations',
+    'LoadMultiTaskImage',
+    'MTANDataset',
     'MultiTaskConcatDataset',
     'MultiTaskDataset',
+    'MultiTaskPad',
+    'MultiTaskRandomCrop',
+    'MultiTaskRandomFlip',
+    'MultiTaskRandomRotate',
+    'MultiTaskRandomScale',
+    'MultiTaskRandomScaleCrop',
+    'MultiTaskResize',
     'NYUDv2Dataset',
     'NYUv2Dataset',
     'PASCALContextMTDataset',
@@ -25,4 +37,11 @@ __all__ = [
     'SeededInfiniteSampler',
     'SeededSampler',
     'SyntheticScenesDataset',
+    'check_config',
+    'check_dataset',
+    'check_pipeline',
+    'format_report',
+    'is_step',
+    'leaf_datasets',
+    'wrapped_datasets',
 ]

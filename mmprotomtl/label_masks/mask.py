@@ -28,8 +28,8 @@ class LabelMask:
         protocol: str,
         seed: int | None = None,
         source: str | None = None,
-        options: Mapping | None = None,
-        parts: Sequence[Mapping] = (),
+        options: Mapping[str, Any] | None = None,
+        parts: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.tasks = tuple(tasks)
         self.labelled = {
@@ -58,7 +58,7 @@ class LabelMask:
         """Return a histogram: number of labels -> number of images."""
         return dict(sorted(Counter(map(len, self.labelled.values())).items()))
 
-    def summary(self) -> dict:
+    def summary(self) -> dict[str, Any]:
         """Return protocol, seed, counts and hash, for logs and results."""
         result: dict[str, Any] = dict(
             protocol=self.protocol,

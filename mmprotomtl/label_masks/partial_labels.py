@@ -37,7 +37,7 @@ class PartialLabels:
 
     def __init__(
         self,
-        mask_file: str | os.PathLike | None = None,
+        mask_file: str | os.PathLike[str] | None = None,
         protocol: str | None = None,
         seed: int | None = None,
         tasks: Sequence[str] | None = None,

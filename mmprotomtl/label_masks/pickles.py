@@ -21,7 +21,7 @@ class _Function:
 
     __slots__ = ('_call',)
 
-    def __init__(self, call: Callable) -> None:
+    def __init__(self, call: Callable[..., Any]) -> None:
         self._call = call
 
     def __call__(self, *args: Any) -> Any:
@@ -41,7 +41,7 @@ class _DType:
             raise pickle.UnpicklingError(f'an array of {spec!r}')
         self.spec = str(spec)
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, order, subarray, names, fields, *_ = state
         if subarray is not None or names is not None or fields is not None:
             raise pickle.UnpicklingError('an array of records')
@@ -65,7 +65,7 @@ class _Array:
     def __init__(self, *_: Any) -> None:
         self.values: Any = None
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, dtype, _, content = state
         if len(shape) > 1 or not isinstance(dtype, _DType):
             raise pickle.UnpicklingError(f'an array of shape {shape}')

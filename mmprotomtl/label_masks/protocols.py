@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
+from typing import Any
 
 import numpy as np
 
@@ -160,7 +161,7 @@ PROTOCOLS: dict[str, Callable[..., dict[str, list[str]]]] = {
 }
 
 
-def check_protocol(protocol: str, options: Mapping) -> None:
+def check_protocol(protocol: str, options: Mapping[str, Any]) -> None:
     """Check the name of a protocol and the names of its options.
 
     Raises:
@@ -184,7 +185,7 @@ def draw_label_mask(
     tasks: Sequence[str],
     seed: int = 0,
     applicable: Applicable = lambda sample, task: True,
-    **options,
+    **options: Any,
 ) -> LabelMask:
     """Draw the labelled tasks of each image.
 

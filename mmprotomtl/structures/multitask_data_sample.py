@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from multiprocessing.reduction import ForkingPickler
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,18 +32,22 @@ class MultiTaskDataSample(BaseDataElement):
 
 
 def content_box(
-    meta: Mapping, size: Sequence[int]
+    meta: Mapping[str, Any], size: Sequence[int]
 ) -> tuple[int, int, int, int]:
-    """Where a padded image lies: top, left, height, width.
+    """Return the position of an image in its padded version.
 
     Args:
         meta: The sample's meta information.
-        size: Height and width of the batch, where it says nothing.
+        size: Height and width of the batch, used if ``meta`` has neither
+            ``content_box`` nor ``img_shape``.
+
+    Returns:
+        Top, left, height and width in pixels.
     """
     return meta.get('content_box') or (0, 0, *meta.get('img_shape', size))
 
 
-def _to_arrays(sample: MultiTaskDataSample) -> tuple:
+def _to_arrays(sample: MultiTaskDataSample) -> tuple[Any, ...]:
     """What crosses from a loader worker: numpy in place of tensors."""
     maps: Mapping[str, Tensor] = dict(sample.gt_maps.items())
     arrays = {name: label.numpy() for name, label in maps.items()}
@@ -50,7 +55,9 @@ def _to_arrays(sample: MultiTaskDataSample) -> tuple:
 
 
 def _from_arrays(
-    kind: type, metainfo: dict, arrays: dict[str, np.ndarray]
+    kind: type[MultiTaskDataSample],
+    metainfo: dict[str, Any],
+    arrays: dict[str, np.ndarray],
 ) -> MultiTaskDataSample:
     sample = kind(metainfo=metainfo)
     sample.gt_maps = PixelData(

@@ -174,7 +174,7 @@ class _Filler:
         if whole is not None:
             return self._look_up(whole[1], text, place, lenient)
 
-        def replace(match: re.Match) -> str:
+        def replace(match: re.Match[str]) -> str:
             value = self._look_up(match[1], match[0], place, lenient)
             if not isinstance(value, (str, int, float)):
                 raise ValueError(
@@ -186,7 +186,7 @@ class _Filler:
         return _REFERENCE.sub(replace, text)
 
     def _over(
-        self, value: dict, name: str, place: str, lenient: bool
+        self, value: dict[str, Any], name: str, place: str, lenient: bool
     ) -> ConfigDict:
         """Merge a dict over the entries of the top-level dict ``name``."""
         base = self._look_up(name, {}, f'{place}.{FROM}', lenient)

@@ -112,7 +112,7 @@ def read_config(file: str | Path) -> Config:
         # For the file itself, mmengine raises an error without `filename`;
         # for inherited files, Python's error has it.
         quoted = re.search(r'"([^"]+)"', str(error))
-        path = error.filename or (quoted[1] if quoted else file)
+        path = str(error.filename or (quoted[1] if quoted else file))
         new = new_config(path)
         if new is None:
             raise

@@ -1,6 +1,7 @@
 """Pictures of labels and predictions, task by task."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import cv2
 import mmcv
@@ -33,8 +34,8 @@ class MultiTaskLocalVisualizer(Visualizer):
     def __init__(
         self,
         name: str = 'visualizer',
-        tasks: Mapping[str, Mapping | Task] | None = None,
-        **kwargs,
+        tasks: Mapping[str, Mapping[str, Any] | Task] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(name, **kwargs)
         self._given = tasks is not None
@@ -95,7 +96,9 @@ class MultiTaskLocalVisualizer(Visualizer):
         else:
             self.add_image(name, picture, step)
 
-    def compose(self, image: np.ndarray, rows: list[tuple]) -> np.ndarray:
+    def compose(
+        self, image: np.ndarray, rows: list[tuple[Any, ...]]
+    ) -> np.ndarray:
         """The picture: the image, and a row for each (title, maps).
 
         Returns:
