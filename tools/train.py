@@ -16,6 +16,7 @@ from mmprotomtl.engine import (
     load_config,
 )
 from mmprotomtl.registry import RUNNERS
+from mmprotomtl.utils.checkpoint_files import TRUST, trust
 from mmprotomtl.utils.launch import prepare_cpu_launch, use_mixed_precision
 
 
@@ -40,6 +41,7 @@ def parse_args() -> argparse.Namespace:
         help='load weights (load_from) of which only a part fits the network, '
         'to train the rest from scratch',
     )
+    parser.add_argument('--trust-checkpoint', action='store_true', help=TRUST)
     parser.add_argument(
         '--amp',
         nargs='?',
@@ -89,6 +91,8 @@ def main() -> None:
         cfg.load_from = latest_checkpoint(cfg.work_dir)
         # Else mmengine looks for one itself, and takes a half-written one.
         cfg.resume = cfg.load_from is not None
+    if args.trust_checkpoint and cfg.get('load_from'):
+        trust(cfg.load_from)
     prepare_cpu_launch(args.launcher, cfg)
     # MultiTaskRunner, or FlexibleRunner for weights spread over several GPUs.
     build = RUNNERS.build if cfg.get('runner_type') else Runner.from_cfg
