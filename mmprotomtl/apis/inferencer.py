@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import mmcv
 import numpy as np
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
@@ -31,7 +30,9 @@ from mmprotomtl.readers import image_file
 from mmprotomtl.registry import INFERENCERS, TRANSFORMS
 from mmprotomtl.structures import MultiTaskDataSample
 from mmprotomtl.utils.checkpoint_files import trust
+from mmprotomtl.utils.files import output_path
 from mmprotomtl.utils.stored_config import read_stored_config
+from mmprotomtl.visualization import write_picture
 
 
 class _Picture(NamedTuple):
@@ -265,12 +266,11 @@ class MultiTaskInferencer(BaseInferencer):
             picture = self.visualizer.compose(
                 load_image(_file(image)), [('prediction', sample.pred_maps)]
             )
-            name = f'{number}_{sample.metainfo["sample_id"]}.png'
+            name = f'{number}_{sample.metainfo["sample_id"]}'
             if show:
                 self.visualizer.show(picture, name, wait_time)
             if out_dir:
-                bgr = np.ascontiguousarray(picture[..., ::-1])
-                mmcv.imwrite(bgr, str(Path(out_dir, name)))
+                write_picture(output_path(out_dir, name, '.png'), picture)
             pictures.append(picture)
         return pictures
 

@@ -36,6 +36,11 @@ _DTYPES = {
     'Bool': torch.bool, 'ComplexFloat': torch.complex64,
     'ComplexDouble': torch.complex128,
 }  # fmt: skip
+#: Name of torch's function -> method of :class:`_TorchFile`.
+_REBUILD = {
+    '_rebuild_tensor_v2': '_tensor', '_rebuild_tensor_v3': '_typed',
+    '_rebuild_parameter': '_parameter',
+}  # fmt: skip
 #: The tensors of a file may together have this many times its bytes (weights
 #: that several names share are counted for each), and this many in any case.
 SHARING, SMALL = 4, 2**26
@@ -143,9 +148,13 @@ class _TorchFile:
         self.storage_left = size
         self.storages: dict[str, _Storage] = {}
         self.names: dict[str, Any] = {
-            'torch._utils._rebuild_tensor_v2': Function(self._tensor),
-            'torch._utils._rebuild_tensor_v3': Function(self._typed),
-            'torch._utils._rebuild_parameter': Function(self._parameter),
+            f'torch._utils.{name}': Function(getattr(self, method))
+            for name, method in _REBUILD.items()
+        }
+        self.names |= {
+            'torch._tensor._rebuild_from_type_v2': Function(self._plain),
+            'torch.Tensor': torch.Tensor,
+            'torch.nn.parameter.Parameter': nn.Parameter,
             'torch.Size': Function(_size),
             'torch.device': Function(_device),
             'torch.storage.UntypedStorage': _Kind(torch.uint8),
@@ -192,6 +201,15 @@ class _TorchFile:
             raise pickle.UnpicklingError('a parameter without a tensor')
         data.parameter, data.requires_grad = True, bool(requires_grad)
         return data
+
+    def _plain(self, build: Any, kind: Any, args: Any, state: Any) -> _Tensor:
+        """Build a tensor that had attributes of its own, without these."""
+        del state
+        known = [self.names[f'torch._utils.{name}'] for name in _REBUILD]
+        if kind not in (torch.Tensor, nn.Parameter) or build not in known:
+            raise pickle.UnpicklingError('a tensor of a class of its own')
+        found: _Tensor = build.call(*args)
+        return found
 
     def storage(self, given: Any) -> _Storage:
         """Return the storage of a persistent id; it gets its bytes later."""

@@ -303,13 +303,17 @@ def test_what_a_run_stores_is_read_as_torch_reads_it(zipped, in_tmp):
         torch.load(OLD / 'epoch_40.pth', weights_only=False),
     )
     base = torch.arange(24.0).reshape(2, 3, 4)
+    # Training of sharded weights leaves attributes on its tensors.
+    marked = torch.ones(4)
+    marked.attribute = {'a': 1}
     history = HistoryBuffer()
     for value in (1.5, 2, 7.25):
         history.update(value, 2)
     model = nn.Sequential(nn.BatchNorm2d(3), nn.Linear(2, 2))
     state = dict(
         state_dict=model.state_dict(), part=base[1], turned=base.mT, same=base,
-        parameter=nn.Parameter(torch.ones(2)), empty=torch.zeros(0, 3),
+        parameter=nn.Parameter(torch.ones(2)), marked=marked,
+        empty=torch.zeros(0, 3),
         history=history, array=np.asfortranarray(np.ones((2, 3), '>i4')),
         number=np.float32(0.5), counter=Counter({3: 1}), some={1, 2, 'x'},
         size=torch.Size([1, 2]), device=torch.device('cpu'),
