@@ -47,9 +47,15 @@ def trust(filename: str | Path) -> None:
     """Let a checkpoint run code when it is loaded in this process.
 
     Args:
-        filename: The checkpoint, exactly as it will be loaded.
+        filename: The checkpoint, exactly as it will be loaded; or a folder,
+            for all checkpoints in it.
     """
     _TRUSTED.add(str(filename))
+
+
+def _is_trusted(filename: str) -> bool:
+    places = (filename, *Path(filename).parents)
+    return any(str(place) in _TRUSTED for place in places)
 
 
 def load_checkpoint(filename: str, map_location: MapLocation = 'cpu') -> Any:
@@ -81,7 +87,7 @@ def load_checkpoint(filename: str, map_location: MapLocation = 'cpu') -> Any:
             filename, 'download it, and give the name of the file'
         )
     url = _url(scheme, name, filename)
-    if str(filename) in _TRUSTED:
+    if _is_trusted(filename):
         trust(url)
     loaded = load_checkpoint(url, map_location)
     return _backbone(loaded) if scheme == 'mmcls' else loaded
@@ -142,7 +148,7 @@ def _read_path(path: Path, filename: str, map_location: MapLocation) -> Any:
 def _read(
     file: BinaryIO, size: int, filename: str, map_location: MapLocation
 ) -> Any:
-    if str(filename) in _TRUSTED:
+    if _is_trusted(filename):
         return torch.load(file, map_location, weights_only=False)
     try:
         return read_torch(file, size, map_location)

@@ -127,7 +127,8 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f'.{path.name}.{os.getpid()}')
+    # The name of the file may already be as long as the file system allows.
+    draft = path.with_name(f'.{_short(path.name)}.{os.getpid()}')
     try:
         with draft.open('wb') as file:
             file.write(content)

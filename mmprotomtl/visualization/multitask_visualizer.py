@@ -12,7 +12,7 @@ from torch import Tensor
 from mmprotomtl.registry import VISUALIZERS
 from mmprotomtl.structures import MultiTaskDataSample, content_box
 from mmprotomtl.tasks import Task, build_tasks
-from mmprotomtl.utils.files import write_bytes
+from mmprotomtl.utils.files import output_path, write_bytes
 
 _HEADER = 18
 
@@ -108,7 +108,8 @@ class MultiTaskLocalVisualizer(Visualizer):
         if out_file is not None:
             write_picture(out_file, picture)
         else:
-            self.add_image(name, picture, step)
+            # Backends name files so.
+            self.add_image(str(output_path('', name)), picture, step)
 
     def compose(
         self, image: np.ndarray, rows: list[tuple[Any, ...]]

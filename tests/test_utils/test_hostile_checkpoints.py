@@ -5,6 +5,7 @@ import http.server
 import io
 import os
 import pickle
+import re
 import runpy
 import sys
 import tarfile
@@ -155,6 +156,10 @@ def test_trust_is_for_one_file(in_tmp):
     hostile('good.pth')
     assert 'state_dict' in load_checkpoint('good.pth')
     os.unlink('harm.txt')
+    trust('shards')
+    os.mkdir('shards')
+    assert 'state_dict' in load_checkpoint(hostile('shards/rank0.pth'))
+    os.unlink('harm.txt')
     with pytest.raises(DataFileError):
         load_checkpoint(hostile())
     assert not (in_tmp / 'harm.txt').exists()
@@ -180,6 +185,17 @@ def test_the_inferencer_is_told_that_a_file_can_be_trusted(in_tmp):
     assert not (in_tmp / 'harm.txt').exists()
     MultiTaskInferencer(weights='bad.pth', device='cpu', trust_checkpoint=True)
     assert (in_tmp / 'harm.txt').exists()
+
+
+def test_no_other_place_unpickles():
+    calls = r'(=|return) torch\.load\(|[^_]pickle\.loads?\(|allow_pickle=True|load_url\('
+    found = [
+        str(path.relative_to(ROOT))
+        for folder in ('mmprotomtl', 'tools', 'demo')
+        for path in (ROOT / folder).rglob('*.py')
+        if re.search(calls, path.read_text())
+    ]
+    assert found == ['mmprotomtl/utils/checkpoint_files.py']
 
 
 def test_every_scheme_of_mmengine_is_replaced(monkeypatch):

@@ -129,6 +129,24 @@ def test_a_full_disk_names_the_file(name, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize('name', ['../x', '/x'])
+def test_backends_get_no_name_that_leads_out(name, tmp_path):
+    visualizer = MultiTaskLocalVisualizer(
+        tasks=TASKS, save_dir=str(tmp_path / 'run'),
+        vis_backends=[dict(type='LocalVisBackend')],
+    )  # fmt: skip
+    image = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(ValueError, match='cannot name a file'):
+        visualizer.add_datasample(name, image, sample('a'))
+    visualizer.add_datasample('b', image, sample('a'))
+    assert [p.name for p in tmp_path.rglob('*.png')] == ['b_0.png']
+
+
+def test_a_name_as_long_as_the_file_system_allows(tmp_path):
+    write_bytes(tmp_path / ('x' * 255), b'x')
+    assert (tmp_path / ('x' * 255)).read_bytes() == b'x'
+
+
 def test_write_bytes_makes_the_folder(tmp_path):
     write_bytes(tmp_path / 'a/b/c', b'x')
     assert (tmp_path / 'a/b/c').read_bytes() == b'x'

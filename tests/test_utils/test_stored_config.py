@@ -66,6 +66,8 @@ i = {'j': True, **dict(k=1e-3)}
          r"a\[0\]\.b\[0\]\.type"),
         ("x = 'harm.call'\nmodel = dict(type='${x}')",
          r'variables in model\.type'),
+        # mmengine would import harm.registry, to look for it there.
+        ("model = dict(type='harm.Conv2d')", r"'harm\.Conv2d', which is no"),
         ("model = dict(type='harm')", 'not registered'),
         ("model = dict(type='mmpretrain.OFA')", 'builds model.type'),
         ("model = dict(type='TIMMBackbone')", 'builds model.type'),
