@@ -77,7 +77,9 @@ def convert(
     parallel_map(partial(_make, make), left, workers)
 
 
-def _check_record(out: Path, record: dict, jobs: Sequence[Job]) -> None:
+def _check_record(
+    out: Path, record: dict[str, Any], jobs: Sequence[Job]
+) -> None:
     """Refuse to mix files that were made with different settings."""
     path = out / RECORD
     # Tuples become lists, as when the record is read from the file.
@@ -171,7 +173,9 @@ def resize(
     return cv2.resize(array, size[::-1], interpolation=how)
 
 
-def report_counts(found: Mapping[str, int], published: Mapping) -> None:
+def report_counts(
+    found: Mapping[str, int], published: Mapping[str, Any]
+) -> None:
     """Print the number of images per split, and the published one if it
     differs.
 

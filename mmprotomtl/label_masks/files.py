@@ -148,7 +148,7 @@ def _of_table(
     return LabelMask(rows, columns, 'file', source=path)
 
 
-def _of_numbers(loaded: Mapping) -> Rows:
+def _of_numbers(loaded: Mapping[str, Any]) -> Rows:
     """Read the rows of the format with id -> five numbers."""
     rows = {}
     for sample, numbers in loaded.items():
@@ -169,7 +169,9 @@ def _is_list_of_ids(value: Any) -> bool:
     )
 
 
-def _of_lists(loaded: Mapping, samples: Sequence[str] | None) -> Rows:
+def _of_lists(
+    loaded: Mapping[str, Any], samples: Sequence[str] | None
+) -> Rows:
     """Read the rows of the format with task -> ids.
 
     An image in no list has no label.
@@ -216,7 +218,7 @@ def _of_manifest(loaded: dict[str, Any], path: str) -> LabelMask:
     return mask
 
 
-def _digest(manifest: dict) -> str:
+def _digest(manifest: dict[str, Any]) -> str:
     """Return the SHA-256 of all fields of a manifest."""
     said = {k: v for k, v in manifest.items() if k != 'manifest_sha256'}
     text = json.dumps(said, sort_keys=True)

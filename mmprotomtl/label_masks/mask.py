@@ -58,7 +58,7 @@ class LabelMask:
         """Return a histogram: number of labels -> number of images."""
         return dict(sorted(Counter(map(len, self.labelled.values())).items()))
 
-    def summary(self) -> dict:
+    def summary(self) -> dict[str, Any]:
         """Return protocol, seed, counts and hash, for logs and results."""
         result: dict[str, Any] = dict(
             protocol=self.protocol,

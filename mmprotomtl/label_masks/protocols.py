@@ -161,7 +161,7 @@ PROTOCOLS: dict[str, Callable[..., dict[str, list[str]]]] = {
 }
 
 
-def check_protocol(protocol: str, options: Mapping) -> None:
+def check_protocol(protocol: str, options: Mapping[str, Any]) -> None:
     """Check the name of a protocol and the names of its options.
 
     Raises:

@@ -142,7 +142,9 @@ class _Walk:
             raise ValueError(f'{size} bytes at {place}, of {stop}')
         return kind, size, start, min(start + size + fill, stop)
 
-    def value(self, place: int, stop: int, kinds: tuple = _VALUES) -> tuple:
+    def value(
+        self, place: int, stop: int, kinds: tuple[Any, ...] = _VALUES
+    ) -> tuple[Any, ...]:
         """Return start and end of a value, and the offset after it."""
         kind, size, start, after = self.tag(place, stop)
         if kind not in kinds:
