@@ -78,7 +78,7 @@ def check_mat(path: str, depth: str, table: np.ndarray) -> int:
         number = file['images'].shape[0] if 'images' in file else 0
         frame = (number, width, height)
         # HDF5 lists the axes in reverse order of Matlab.
-        expected: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
+        expected: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
             'images': ((number, 3, width, height), ('uint8',)),
             'labels': (frame, ('uint16',)),
             depth: (frame, ('float32', 'float64')),

@@ -174,7 +174,7 @@ def resize(
 
 
 def report_counts(
-    found: Mapping[str, int], published: Mapping[str, Any]
+    found: Mapping[str, int], published: Mapping[str, int]
 ) -> None:
     """Print the number of images per split, and the published one if it
     differs.

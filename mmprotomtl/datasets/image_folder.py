@@ -9,11 +9,10 @@ from mmprotomtl.label_masks import LabelMask
 from mmprotomtl.readers import (
     DataFile,
     check_folder,
+    image_file,
     plain_name,
     read_ids,
     read_label,
-    read_npy,
-    read_rgb,
 )
 from mmprotomtl.readers.labels import OWN_ENDINGS
 from mmprotomtl.readers.pictures import PHOTO_ENDINGS
@@ -190,13 +189,10 @@ class ImageFolderMTDataset(MultiTaskDataset):
                     )
         samples = []
         for stem in self._chosen(images):
-            path = str(images[stem])
-            is_npy = Path(path).suffix.lower() == '.npy'
-            read_image = read_npy if is_npy else read_rgb
             samples.append(
                 dict(
                     sample_id=stem,
-                    image=DataFile(path, read_image),
+                    image=image_file(images[stem]),
                     labels=labels[stem],
                 )
             )

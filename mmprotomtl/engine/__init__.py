@@ -1,5 +1,7 @@
 """What runs beside the model: hooks."""
 
+from .checkpoint_facts import checkpoint_meta, take_facts
+from .checkpoint_fit_hook import CheckpointFitHook
 from .checkpoints import (
     AtomicCheckpointHook,
     explain_full_disk,
@@ -22,6 +24,7 @@ from .task_check_hook import TaskCheckHook
 __all__ = [
     'AtomicCheckpointHook',
     'BFloat16OptimWrapper',
+    'CheckpointFitHook',
     'CheckpointSelectionHook',
     'CompileHook',
     'EarlyStoppingHook',
@@ -34,8 +37,10 @@ __all__ = [
     'SavePredictionsHook',
     'ScheduleHook',
     'TaskCheckHook',
+    'checkpoint_meta',
     'explain_full_disk',
     'latest_checkpoint',
     'load_config',
     'share_tasks',
+    'take_facts',
 ]

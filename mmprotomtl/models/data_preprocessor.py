@@ -1,6 +1,6 @@
 """Normalise and batch images; pad labels with their task's invalid value."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from mmengine.model import ImgDataPreprocessor
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmprotomtl.registry import MODELS
-from mmprotomtl.structures import MultiTaskDataSample
+from mmprotomtl.structures import MultiTaskDataSample, content_box
 from mmprotomtl.tasks import Task, build_tasks
 
 
@@ -101,19 +101,3 @@ def image_mask(
         row[:, :, :left] = False
         row[:, :, left + w :] = False
     return mask
-
-
-def content_box(
-    meta: Mapping, size: Sequence[int]
-) -> tuple[int, int, int, int]:
-    """Return the position of an image in its padded version.
-
-    Args:
-        meta: The sample's meta information.
-        size: Height and width of the batch, used if ``meta`` has neither
-            ``content_box`` nor ``img_shape``.
-
-    Returns:
-        Top, left, height and width in pixels.
-    """
-    return meta.get('content_box') or (0, 0, *meta.get('img_shape', size))

@@ -23,6 +23,7 @@ from .pascal import (
 )
 from .people import scan_people
 from .pictures import (
+    image_file,
     picture_doubts,
     read_normal_picture,
     read_picture,
@@ -34,6 +35,7 @@ __all__ = [
     'DataFile',
     'check_folder',
     'check_size',
+    'image_file',
     'map_npy',
     'mat_variables',
     'picture_doubts',

@@ -10,7 +10,6 @@ import math
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.io import loadmat
@@ -143,8 +142,8 @@ class _Walk:
         return kind, size, start, min(start + size + fill, stop)
 
     def value(
-        self, place: int, stop: int, kinds: tuple[Any, ...] = _VALUES
-    ) -> tuple[Any, ...]:
+        self, place: int, stop: int, kinds: tuple[int, ...] = _VALUES
+    ) -> tuple[int, int, int]:
         """Return start and end of a value, and the offset after it."""
         kind, size, start, after = self.tag(place, stop)
         if kind not in kinds:

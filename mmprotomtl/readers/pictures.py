@@ -18,6 +18,8 @@ from PIL import Image, TiffImagePlugin
 
 from mmprotomtl.utils.errors import DataFileError
 
+from .files import DataFile, read_npy
+
 #: Formats of photographs, detected by content and not by file name. The list
 #: prevents Pillow from starting other decoders, such as Ghostscript.
 PHOTO_FORMATS = ('PNG', 'JPEG', 'TIFF', 'BMP', 'WEBP')
@@ -35,6 +37,12 @@ _ORIENTATION = 0x0112
 #: TIFF tag of the bits per channel.
 _BITS_PER_SAMPLE = 258
 _GRAY_16 = ('I;16', 'I;16B', 'I;16L', 'I;16N')
+
+
+def image_file(path: str | Path) -> DataFile:
+    """A photograph, or an image stored as ``.npy``, and how it is read."""
+    is_npy = Path(path).suffix.lower() == '.npy'
+    return DataFile(str(path), read_npy if is_npy else read_rgb)
 
 
 def read_rgb(path: str) -> np.ndarray:
@@ -219,6 +227,8 @@ def picture_doubts(path: str, label: bool) -> list[str]:
             'transparency' in picture.info
         ):
             doubts.append('transparency is ignored')
+        if picture.mode in ('P', 'PA'):
+            doubts.append('a palette: no more than 256 colours')
         if picture.mode == 'CMYK':
             doubts.append('CMYK becomes RGB without its colour profile')
     return doubts

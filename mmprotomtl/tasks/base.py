@@ -73,6 +73,9 @@ class Task(ABC):
     #: Arguments that say what a label's values mean. Model and data sets have
     #: to agree on them; weights and scores are the run's choice.
     label_settings: ClassVar[Sequence[str]] = ()
+    #: Arguments that say how labels are shown: names, colours, scale. Data
+    #: sets know them, and a checkpoint hands them on.
+    shown_settings: ClassVar[Sequence[str]] = ()
 
     def __init__(
         self,

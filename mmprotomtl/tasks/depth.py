@@ -37,6 +37,7 @@ class DepthTask(Task):
     }
     default_metric: ClassVar[str] = 'RMSE'
     label_settings: ClassVar[Sequence[str]] = ('unit',)
+    shown_settings: ClassVar[Sequence[str]] = ('draw_range',)
     #: Unit -> medians that a data set's images can have.
     PLAUSIBLE: ClassVar[Mapping[str, tuple[float, float]]] = {
         'metres': (0.3, 30.0)

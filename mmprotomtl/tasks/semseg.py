@@ -43,6 +43,7 @@ class SemSegTask(Task):
     }
     default_metric: ClassVar[str] = 'mIoU'
     label_settings: ClassVar[Sequence[str]] = ('num_classes', 'classes')
+    shown_settings: ClassVar[Sequence[str]] = ('classes', 'palette')
 
     def __init__(
         self,

@@ -32,6 +32,7 @@ RUN_KEYS = frozenset(
         'model_wrapper_cfg',
         'sync_bn',
         # Read by this package.
+        'allow_partial',
         'only_task',
         'runner_type',
         'tasks',

@@ -9,6 +9,32 @@ from mmprotomtl.tasks import Task
 from mmprotomtl.utils.errors import DataFileError
 
 
+def load_image(file: DataFile) -> np.ndarray:
+    """Read an image: RGB, ``H x W x 3`` uint8.
+
+    Raises:
+        DataFileError: It cannot be read or is no RGB image.
+    """
+    image = file.load()
+    if image.dtype.kind not in 'biuf':
+        raise DataFileError(file.path, f'values of type {image.dtype}')
+    if image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise DataFileError(
+            file.path, f'shape {image.shape}; an image is H x W x 3'
+        )
+    if image.dtype == np.uint8:
+        return image
+    if not (np.isfinite(image).all() and image.min() >= 0):
+        raise DataFileError(file.path, 'values outside 0 .. 1')
+    if image.max() > 1 + 1e-3:
+        raise DataFileError(
+            file.path,
+            f'values up to {image.max():.4g}; a floating-point image has '
+            'values in 0 .. 1',
+        )
+    return (image * 255).round().clip(0, 255).astype(np.uint8)
+
+
 @TRANSFORMS.register_module()
 class LoadMultiTaskImage(BaseTransform):
     """Load the image.
@@ -25,23 +51,7 @@ class LoadMultiTaskImage(BaseTransform):
             DataFileError: The file cannot be read or is not an RGB image.
         """
         file = results['image']
-        image = file.load()
-        if image.dtype.kind not in 'biuf':
-            raise DataFileError(file.path, f'values of type {image.dtype}')
-        if image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise DataFileError(
-                file.path, f'shape {image.shape}; an image is H x W x 3'
-            )
-        if image.dtype != np.uint8:
-            if not (np.isfinite(image).all() and image.min() >= 0):
-                raise DataFileError(file.path, 'values outside 0 .. 1')
-            if image.max() > 1 + 1e-3:
-                raise DataFileError(
-                    file.path,
-                    f'values up to {image.max():.4g}; a floating-point image '
-                    'has values in 0 .. 1',
-                )
-            image = (image * 255).round().clip(0, 255).astype(np.uint8)
+        image = load_image(file)
         results['img'] = np.ascontiguousarray(image[..., ::-1])
         results['img_path'] = file.path
         results['img_shape'] = results['ori_shape'] = image.shape[:2]

@@ -8,11 +8,10 @@ from mmseg.models.segmentors import BaseSegmentor
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmprotomtl.models.data_preprocessor import content_box
 from mmprotomtl.models.necks import TaskFeatures
 from mmprotomtl.models.pretrained import check_pretrained
 from mmprotomtl.registry import MODELS
-from mmprotomtl.structures import MultiTaskDataSample
+from mmprotomtl.structures import MultiTaskDataSample, content_box
 from mmprotomtl.tasks import build_tasks
 
 from .inference import augmented, check_test_cfg, slide
@@ -105,9 +104,11 @@ class MultiTaskSegmentor(BaseSegmentor):
         """Initialise all weights.
 
         Raises:
-            ValueError: Pretrained weights of the backbone do not fit.
+            ValueError: Pretrained weights of a part do not fit.
         """
-        check_pretrained(self.backbone, 'model.backbone')
+        check_pretrained(self, 'model')
+        for name in ('backbone', 'neck', 'head'):
+            check_pretrained(getattr(self, name), f'model.{name}')
         super().init_weights()
 
     def extract_feat(self, inputs: Tensor) -> TaskFeatures:
