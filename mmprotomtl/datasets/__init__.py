@@ -30,6 +30,7 @@ from .transforms import (
     PartialAnnotation,
     check_pipeline,
     is_step,
+    load_image,
 )
 from .unwrap import leaf_datasets, wrapped_datasets
 from .wrappers import ClassBalancedDataset, ConcatDataset, RepeatDataset
@@ -67,6 +68,7 @@ __all__ = [
     'format_report',
     'is_step',
     'leaf_datasets',
+    'load_image',
     'sample_seed',
     'wrapped_datasets',
 ]
