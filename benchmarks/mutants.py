@@ -508,6 +508,7 @@ def main() -> None:
         todo = 'result' not in mutant
         if args.retry:
             todo = mutant.get('result') == 'survived'
+            todo &= mutant['room'] in args.rooms
             # Once for each commit and budget.
             todo &= mutant.get('retried') != [commit, args.budget]
         if not todo:
