@@ -190,6 +190,7 @@ def test_the_command_line(config, tool, test_tool, tmp_path):
     assert '2 of another shape: head.predictors.1.weight' in log.read_text()
     report = json.loads((tmp_path / 'insisted/metrics.json').read_text())
     assert 'semseg/mIoU' in report['metrics']
+    assert report['allow_partial'] is True
 
 
 def test_what_fine_tuning_allows_a_test_does_not(config, test_tool, tmp_path):
