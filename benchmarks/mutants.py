@@ -18,8 +18,7 @@ started again with the same file. Needs Linux and one core.
 example after writing new ones, or with a larger ``--budget``. What each mutant
 did at first is kept as ``first``.
 
-``survived`` are the mutants that no test noticed, among them those of lines
-that no in-process test executes. ``killed`` are those with a failing test,
+``survived`` are the mutants that no test noticed. ``killed`` are those with a failing test,
 with an error at import, or with more than the tests' time of CPU.
 """
 
@@ -366,6 +365,13 @@ def known_baseline(root: Path, room: str, commit: str) -> dict:
             known = merged['lines'].setdefault(file, {})
             for line, tests in lines.items():
                 known[line] = sorted({*known.get(line, ()), *tests})
+    seen = {
+        test
+        for lines in merged['lines'].values()
+        for tests in lines.values()
+        for test in tests
+    }
+    merged['programs'] = sorted(set(merged['seconds']) - seen)
     return merged
 
 
@@ -374,7 +380,9 @@ def tests_of(mutant: dict, base: dict, budget: float, root: Path) -> list[str]:
 
     Those that execute its line. Lines that are executed by no test alone, such
     as defaults of arguments, meet those of their function, and lines outside
-    of functions, which are run at import, those of their file.
+    of functions, which are run at import, those of their file. What no test
+    executes meets the tests that start programs: those that execute nothing of
+    the package themselves.
     """
     seconds = base['seconds']
     lines = base['lines'].get(mutant['file'], {})
@@ -388,6 +396,7 @@ def tests_of(mutant: dict, base: dict, budget: float, root: Path) -> list[str]:
             if first <= int(line) <= last
             for test in found
         }
+    tests = tests or base['programs']
     tests = sorted((t for t in tests if t in seconds), key=seconds.get)
     chosen, spent = [], 0.0
     for test in tests:
