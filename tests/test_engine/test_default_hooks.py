@@ -56,8 +56,8 @@ def test_they_are_run_in_the_order_of_before(tmp_path):
     cfg = load_config(ROOT / DEMO, SMALL)
     found = hooks_of(cfg, tmp_path)
     assert found == [
-        'RuntimeInfoHook', 'CheckpointSelectionHook', 'IterSeedHook',
-        'ScheduleHook', 'NonFiniteLossHook', 'IterTimerHook',
+        'RuntimeInfoHook', 'CheckpointFitHook', 'CheckpointSelectionHook',
+        'IterSeedHook', 'ScheduleHook', 'NonFiniteLossHook', 'IterTimerHook',
         'DistSamplerSeedHook', 'MultiTaskVisualizationHook', 'TaskCheckHook',
         'PrototypeLogHook', 'LoggerHook', 'MetricsFileHook',
         'ParamSchedulerHook', 'AtomicCheckpointHook',
