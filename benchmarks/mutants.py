@@ -18,8 +18,8 @@ started again with the same file. Needs Linux and one core.
 example after writing new ones, or with a larger ``--budget``. What each mutant
 did at first is kept as ``first``.
 
-``survived`` are the mutants that no test noticed. ``killed`` are those with a failing test,
-with an error at import, or with more than the tests' time of CPU.
+``survived`` are the mutants that no test noticed. ``killed`` are those with a
+failing test, with an error at import, or with more than the tests' time.
 """
 
 import argparse
