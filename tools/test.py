@@ -10,7 +10,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 from mmengine.runner import Runner
 
-from mmprotomtl.engine import load_config
+from mmprotomtl.engine import check_whole, load_config
 from mmprotomtl.models.segmentors.inference import TTA
 from mmprotomtl.utils.launch import prepare_cpu_launch
 
@@ -58,6 +58,7 @@ def main() -> None:
     args = parse_args()
     if not Path(args.checkpoint).exists() and '://' not in args.checkpoint:
         raise SystemExit(f'{args.checkpoint}: no such checkpoint')
+    check_whole(args.checkpoint)
     cfg = load_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
     if args.work_dir is not None:

@@ -10,11 +10,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 from mmengine.runner import Runner
 
-from mmprotomtl.engine import (
-    explain_full_disk,
-    latest_checkpoint,
-    load_config,
-)
+from mmprotomtl.engine import explain_full_disk, load_config, settle_resume
 from mmprotomtl.registry import RUNNERS
 from mmprotomtl.utils.launch import prepare_cpu_launch, use_mixed_precision
 
@@ -32,7 +28,8 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='auto|CKPT',
-        help='go on from a checkpoint; auto: the last one of the work dir',
+        help='go on from a checkpoint; auto: of those of the work dir that '
+        'are whole the furthest',
     )
     parser.add_argument(
         '--amp',
@@ -77,14 +74,14 @@ def main() -> None:
         use_mixed_precision(cfg, args.amp)
     if args.resume not in (None, 'auto'):
         cfg.resume, cfg.load_from = True, args.resume
-    elif args.resume or (cfg.get('resume') and not cfg.get('load_from')):
-        cfg.load_from = latest_checkpoint(cfg.work_dir)
-        # Else mmengine looks for one itself, and takes a half-written one.
-        cfg.resume = cfg.load_from is not None
+    elif args.resume:
+        cfg.resume, cfg.load_from = True, None
+    settle_resume(cfg)
     prepare_cpu_launch(args.launcher, cfg)
     # MultiTaskRunner, or FlexibleRunner for weights spread over several GPUs.
     build = RUNNERS.build if cfg.get('runner_type') else Runner.from_cfg
-    with explain_full_disk(cfg.work_dir):
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint')
+    with explain_full_disk(cfg.work_dir, hook):
         build(cfg).train()
 
 

@@ -3,10 +3,10 @@
 from .checkpoints import (
     AtomicCheckpointHook,
     explain_full_disk,
-    latest_checkpoint,
 )
 from .compile_hook import CompileHook
 from .early_stopping_hook import EarlyStoppingHook
+from .find_checkpoint import check_whole, latest_checkpoint, settle_resume
 from .metrics_file_hook import MetricsFileHook
 from .non_finite_loss_hook import NonFiniteLossHook
 from .optimizers import BFloat16OptimWrapper
@@ -34,8 +34,10 @@ __all__ = [
     'SavePredictionsHook',
     'ScheduleHook',
     'TaskCheckHook',
+    'check_whole',
     'explain_full_disk',
     'latest_checkpoint',
     'load_config',
+    'settle_resume',
     'share_tasks',
 ]

@@ -7,6 +7,7 @@ from mmengine.runner import Runner
 
 from mmprotomtl.registry import RUNNERS
 
+from .find_checkpoint import settle_resume
 from .run_config import share_tasks
 
 
@@ -16,7 +17,8 @@ class MultiTaskRunner(Runner):
 
     Tools that read a config themselves, such as mmseg's, build the runner that
     ``runner_type`` names; this one hands the tasks to model and data sets
-    (:func:`load_config`) before it builds them.
+    (:func:`load_config`) before it builds them, and goes on from the
+    checkpoint that :func:`settle_resume` chooses.
     """
 
     @classmethod
@@ -24,4 +26,6 @@ class MultiTaskRunner(Runner):
         """Build a runner from a config."""
         cfg = copy.deepcopy(cfg)
         share_tasks(cfg)
+        if cfg.get('resume') and not cfg.get('load_from'):
+            settle_resume(cfg)
         return super().from_cfg(cfg)
