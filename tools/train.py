@@ -10,9 +10,18 @@ from pathlib import Path
 from mmengine.config import DictAction
 from mmengine.runner import Runner
 
-from mmprotomtl.engine import explain_full_disk, load_config, settle_resume
+from mmprotomtl.engine import (
+    explain_full_disk,
+    load_config,
+    lock_run,
+    settle_resume,
+)
 from mmprotomtl.registry import RUNNERS
-from mmprotomtl.utils.launch import prepare_cpu_launch, use_mixed_precision
+from mmprotomtl.utils.launch import (
+    launched_rank,
+    prepare_cpu_launch,
+    use_mixed_precision,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -76,12 +85,16 @@ def main() -> None:
         cfg.resume, cfg.load_from = True, args.resume
     elif args.resume:
         cfg.resume, cfg.load_from = True, None
-    settle_resume(cfg)
-    prepare_cpu_launch(args.launcher, cfg)
-    # MultiTaskRunner, or FlexibleRunner for weights spread over several GPUs.
-    build = RUNNERS.build if cfg.get('runner_type') else Runner.from_cfg
     hook = (cfg.get('default_hooks') or {}).get('checkpoint')
-    with explain_full_disk(cfg.work_dir, hook):
+    first = launched_rank(args.launcher) == 0
+    with (
+        explain_full_disk(cfg.work_dir, hook),
+        lock_run(cfg.work_dir, first),
+    ):
+        settle_resume(cfg)
+        prepare_cpu_launch(args.launcher, cfg)
+        # MultiTaskRunner, or FlexibleRunner for weights spread over GPUs.
+        build = RUNNERS.build if cfg.get('runner_type') else Runner.from_cfg
         build(cfg).train()
 
 

@@ -12,6 +12,7 @@ from .non_finite_loss_hook import NonFiniteLossHook
 from .optimizers import BFloat16OptimWrapper
 from .prototype_log_hook import PrototypeLogHook
 from .run_config import load_config, share_tasks
+from .run_lock import lock_run
 from .runner import MultiTaskRunner
 from .sample_hooks import MultiTaskVisualizationHook, SavePredictionsHook
 from .schedule_hook import ScheduleHook
@@ -38,6 +39,7 @@ __all__ = [
     'explain_full_disk',
     'latest_checkpoint',
     'load_config',
+    'lock_run',
     'settle_resume',
     'share_tasks',
 ]

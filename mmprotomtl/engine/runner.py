@@ -3,12 +3,15 @@
 import copy
 from typing import Any
 
+from mmengine.dist import is_main_process
 from mmengine.runner import Runner
+from torch import nn
 
 from mmprotomtl.registry import RUNNERS
 
 from .find_checkpoint import settle_resume
 from .run_config import share_tasks
+from .run_lock import lock_run
 
 
 @RUNNERS.register_module()
@@ -29,3 +32,8 @@ class MultiTaskRunner(Runner):
         if cfg.get('resume') and not cfg.get('load_from'):
             settle_resume(cfg)
         return super().from_cfg(cfg)
+
+    def train(self) -> nn.Module:
+        """Train, with the work dir to itself (:func:`lock_run`)."""
+        with lock_run(self.work_dir, is_main_process()):
+            return super().train()
