@@ -41,6 +41,12 @@ def parse_args() -> argparse.Namespace:
         'are whole the furthest',
     )
     parser.add_argument(
+        '--resume-anyway',
+        action='store_true',
+        help='go on even if settings differ from those of the run that wrote '
+        'the checkpoint',
+    )
+    parser.add_argument(
         '--amp',
         nargs='?',
         const='auto',
@@ -85,6 +91,13 @@ def main() -> None:
         cfg.resume, cfg.load_from = True, args.resume
     elif args.resume:
         cfg.resume, cfg.load_from = True, None
+    if args.resume_anyway:
+        if not cfg.get('resume') or 'same_run' not in cfg.default_hooks:
+            raise SystemExit(
+                '--resume-anyway: nothing is compared without --resume and '
+                'default_hooks.same_run'
+            )
+        cfg.default_hooks.same_run.allow_differences = True
     hook = (cfg.get('default_hooks') or {}).get('checkpoint')
     first = launched_rank(args.launcher) == 0
     with (

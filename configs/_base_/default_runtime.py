@@ -28,6 +28,7 @@ default_hooks = dict(
     prototype_log=dict(type='PrototypeLogHook'),
     metrics_file=dict(type='MetricsFileHook'),
     schedule=dict(type='ScheduleHook'),
+    same_run=dict(type='SameRunHook'),
 )
 custom_hooks = []
 visualizer = dict(

@@ -14,6 +14,7 @@ from .prototype_log_hook import PrototypeLogHook
 from .run_config import load_config, share_tasks
 from .run_lock import lock_run
 from .runner import MultiTaskRunner
+from .same_run_hook import SameRunHook
 from .sample_hooks import MultiTaskVisualizationHook, SavePredictionsHook
 from .schedule_hook import ScheduleHook
 from .seed_hook import IterSeedHook
@@ -32,6 +33,7 @@ __all__ = [
     'MultiTaskVisualizationHook',
     'NonFiniteLossHook',
     'PrototypeLogHook',
+    'SameRunHook',
     'SavePredictionsHook',
     'ScheduleHook',
     'TaskCheckHook',

@@ -12,6 +12,8 @@ NAMES = dict(
     PrototypeLogHook='prototype_log',
     MetricsFileHook='metrics_file',
 )
+#: Added to configs of earlier versions, which do not have them yet.
+ADDED = dict(same_run=dict(type='mmprotomtl.SameRunHook'))
 #: Those that mmengine's runner adds itself, and leaves out if they are None.
 _MMENGINE = (
     'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler',
@@ -24,7 +26,8 @@ def settle_hooks(cfg: Any) -> None:
 
     A hook of :data:`NAMES` in ``custom_hooks`` becomes the one of
     ``default_hooks``, with the settings that it has there, so that it is
-    registered once. A default hook that is None is left out.
+    registered once. Those of :data:`ADDED` are added, and a default hook that
+    is None is left out.
 
     Args:
         cfg: The config of a run, changed in place.
@@ -52,10 +55,12 @@ def settle_hooks(cfg: Any) -> None:
                 hooks[name] = moved[name]
         # Configs of that time do not have it yet.
         hooks.setdefault('schedule', dict(type='ScheduleHook'))
+    missing = {n: dict(hook) for n, hook in ADDED.items() if n not in hooks}
+    hooks.update(missing)
     removed = [n for n, h in hooks.items() if h is None and n not in _MMENGINE]
     for name in removed:
         del hooks[name]
-    if moved or removed:
+    if moved or missing or removed:
         cfg['default_hooks'] = hooks
 
 
