@@ -29,6 +29,7 @@ default_hooks = dict(
     metrics_file=dict(type='MetricsFileHook'),
     schedule=dict(type='ScheduleHook'),
     same_run=dict(type='SameRunHook'),
+    finite_predictions=dict(type='FinitePredictionsHook'),
 )
 custom_hooks = []
 visualizer = dict(

@@ -7,6 +7,7 @@ from .checkpoints import (
 from .compile_hook import CompileHook
 from .early_stopping_hook import EarlyStoppingHook
 from .find_checkpoint import check_whole, latest_checkpoint, settle_resume
+from .finite_predictions_hook import FinitePredictionsHook
 from .metrics_file_hook import MetricsFileHook
 from .non_finite_loss_hook import NonFiniteLossHook
 from .optimizers import BFloat16OptimWrapper
@@ -27,6 +28,7 @@ __all__ = [
     'CheckpointSelectionHook',
     'CompileHook',
     'EarlyStoppingHook',
+    'FinitePredictionsHook',
     'IterSeedHook',
     'MetricsFileHook',
     'MultiTaskRunner',

@@ -13,7 +13,11 @@ NAMES = dict(
     MetricsFileHook='metrics_file',
 )
 #: Added to configs of earlier versions, which do not have them yet.
-ADDED = dict(same_run=dict(type='mmprotomtl.SameRunHook'))
+ADDED = dict(
+    schedule=dict(type='ScheduleHook'),
+    same_run=dict(type='SameRunHook'),
+    finite_predictions=dict(type='FinitePredictionsHook'),
+)
 #: Those that mmengine's runner adds itself, and leaves out if they are None.
 _MMENGINE = (
     'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler',
@@ -26,7 +30,7 @@ def settle_hooks(cfg: Any) -> None:
 
     A hook of :data:`NAMES` in ``custom_hooks`` becomes the one of
     ``default_hooks``, with the settings that it has there, so that it is
-    registered once. Those of :data:`ADDED` are added, and a default hook that
+    registered once, and those of :data:`ADDED` are added. A default hook that
     is None is left out.
 
     Args:
@@ -53,14 +57,12 @@ def settle_hooks(cfg: Any) -> None:
         for name in NAMES.values():
             if name in moved:
                 hooks[name] = moved[name]
-        # Configs of that time do not have it yet.
-        hooks.setdefault('schedule', dict(type='ScheduleHook'))
-    missing = {n: dict(hook) for n, hook in ADDED.items() if n not in hooks}
-    hooks.update(missing)
+        for name, hook in ADDED.items():
+            hooks.setdefault(name, dict(hook))
     removed = [n for n, h in hooks.items() if h is None and n not in _MMENGINE]
     for name in removed:
         del hooks[name]
-    if moved or missing or removed:
+    if moved or removed:
         cfg['default_hooks'] = hooks
 
 
