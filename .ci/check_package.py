@@ -28,9 +28,9 @@ import sys
 from pathlib import Path
 
 import yaml
-from mmengine.config import Config
 
 import mmprotomtl
+from mmprotomtl.engine import load_config
 from mmprotomtl.registry import MODELS
 
 package = Path(mmprotomtl.__file__).parent
@@ -45,7 +45,7 @@ index = yaml.safe_load((mim / 'model-index.yml').read_text())
 models = []
 for name in index['Import']:
     models += yaml.safe_load((mim / name).read_text())['Models']
-configs = [Config.fromfile(mim / model['Config']) for model in models]
+configs = [load_config(mim / model['Config']) for model in models]
 assert configs, 'no model in the metafiles'
 assert len(list(mim.glob('configs/*/*.py'))) >= len(configs)
 tiny = next(c for c in configs if c.model.backbone.type.endswith('ResNet'))
@@ -104,7 +104,9 @@ def tracked() -> set[str]:
         ['git', 'ls-files'], cwd=ROOT, check=True, capture_output=True
     )
     names = listed.stdout.decode().split()
-    return {n for n in names if n.split('/')[0] not in ('.github', '.gitignore')}
+    return {
+        n for n in names if n.split('/')[0] not in ('.github', '.gitignore')
+    }
 
 
 def main() -> None:

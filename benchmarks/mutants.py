@@ -14,14 +14,18 @@ OpenMMLab are imported once; every test run is a fork, so that it pays only for
 importing mmprotomtl. A run that is stopped goes on where it was when it is
 started again with the same file. Needs Linux and one core.
 
-``survived`` are the mutants that no test noticed, among them those of lines
-that no in-process test executes. ``killed`` are those with a failing test,
-with an error at import, or with more than the tests' time of CPU.
+``--retry`` lets the mutants that survived meet the tests as they are now, for
+example after writing new ones, or with a larger ``--budget``. What each mutant
+did at first is kept as ``first``.
+
+``survived`` are the mutants that no test noticed. ``killed`` are those with a
+failing test, with an error at import, or with more than the tests' time.
 """
 
 import argparse
 import ast
 import contextlib
+import functools
 import importlib
 import json
 import os
@@ -39,17 +43,24 @@ ROOT = Path(__file__).resolve().parents[1]
 #: Room -> the tests that mirror it, files or folders of ``tests``. Those of
 #: tools, converters and configs start programs, each for many seconds.
 MIRROR = dict(
-    tasks=('test_tasks',),
+    tasks=(
+        'test_tasks',
+        'test_evaluation',
+        'test_visualization.py',
+        'test_datasets',
+    ),
     evaluation=('test_evaluation', 'test_boundary'),
     models=('test_models',),
-    engine=('test_engine', 'test_apis/test_inferencer.py'),
+    engine=('test_engine', 'test_apis'),
     datasets=('test_datasets', 'test_label_masks'),
     label_masks=('test_label_masks', 'test_datasets/test_pascal_context.py'),
     boundary=('test_boundary',),
     readers=('test_readers', 'test_datasets', 'test_label_masks'),
-    visualization=('test_visualization.py', 'test_visualization', 'test_apis'),
-    structures=('test_models', 'test_structures'),
+    visualization=('test_visualization.py', 'test_apis'),
+    structures=('test_structures', 'test_models', 'test_datasets'),
     utils=('test_utils', 'test_engine', 'test_label_masks', 'test_models'),
+    apis=('test_apis',),
+    scenes=('test_scenes', 'test_datasets/test_synthetic_scenes.py'),
 )
 ROOMS = tuple(MIRROR)
 #: Tests that start several processes, each of which imports torch.
@@ -59,6 +70,8 @@ HEAVY = (
     'mmengine.runner', 'mmpretrain.models', 'mmseg.models', 'pytest',
     'scipy.optimize', 'scipy.sparse',
 )  # fmt: skip
+#: The lines of a whole file.
+WHOLE = (0, 10**9)
 #: Comparisons that mean the same for the values that Python shares.
 SAME = ('Is_Eq', 'Eq_Is', 'IsNot_NotEq', 'NotEq_IsNot')
 
@@ -77,6 +90,9 @@ def parse_args():
         help='seconds of CPU of the tests that a mutant meets',
     )  # fmt: skip
     parser.add_argument('--table', action='store_true', help='print, no run')
+    parser.add_argument(
+        '--retry', action='store_true', help='the mutants that survived'
+    )
     return parser.parse_args()
 
 
@@ -224,7 +240,8 @@ def forked(root: Path, tests: list[str], seconds: float, trace=None) -> dict:
             in_child(root, tests, seconds, trace, answer)
         finally:
             os._exit(3)
-    end = time.time() + 40 * seconds + 300
+    # The machine may be busy with other things, and a mutant may sleep.
+    end = time.time() + 10 * seconds
     while os.waitpid(child, os.WNOHANG) == (0, 0):
         if time.time() > end:
             os.killpg(child, signal.SIGKILL)
@@ -304,18 +321,19 @@ def copy(checkout: Path, work: Path) -> Path:
     return root
 
 
-def baseline(root: Path, room: str) -> dict:
-    """A room's tests without a mutant: ``seconds`` of each, and ``lines``:
-    file -> line -> the tests that execute it. Failing tests are left out.
+def baseline(root: Path, name: str) -> dict:
+    """Tests without a mutant: ``seconds`` of each, and ``lines``: file -> line
+    -> the tests that execute it. Failing tests are left out.
+
+    Args:
+        root: Checkout.
+        name: File or folder in ``tests``; none has no tests.
     """
     from coverage import CoverageData
 
-    tests = [
-        f'tests/{name}'
-        for name in MIRROR[room]
-        if (root / 'tests' / name).exists()
-    ]
-    tests += [f'--ignore-glob=*{name}' for name in SLOW]
+    if not (root / 'tests' / name).exists():
+        return dict(seconds={}, lines={})
+    tests = [f'tests/{name}', *(f'--ignore-glob=*{slow}' for slow in SLOW)]
     trace = root.parent / 'coverage'
     trace.unlink(missing_ok=True)
     done = forked(root, tests, 3600, trace)
@@ -325,9 +343,9 @@ def baseline(root: Path, room: str) -> dict:
     data.read()
     lines = {}
     for file in data.measured_files():
-        name = str(Path(file).relative_to(root))
-        lines[name] = {
-            line: sorted(set(contexts) - {''} - set(done['failed']))
+        place = str(Path(file).relative_to(root))
+        lines[place] = {
+            str(line): sorted(set(contexts) - {''} - set(done['failed']))
             for line, contexts in data.contexts_by_lineno(file).items()
         }
     for test in done['failed']:
@@ -335,28 +353,55 @@ def baseline(root: Path, room: str) -> dict:
     return dict(seconds=done['seconds'], lines=lines)
 
 
+@functools.cache
 def known_baseline(root: Path, room: str, commit: str) -> dict:
-    """:func:`baseline`, run once for each commit."""
-    path = root.parent / f'{commit[:12]}-{room}.json'
-    if not path.exists():
-        write(path, baseline(root, room))
-    return json.loads(path.read_text())
+    """:func:`baseline` of a room's tests, each run once for each commit."""
+    merged = dict(seconds={}, lines={})
+    for name in MIRROR[room]:
+        path = root.parent / f'{commit[:12]}-{name.replace("/", "-")}.json'
+        if not path.exists():
+            write(path, baseline(root, name))
+        found = json.loads(path.read_text())
+        merged['seconds'].update(found['seconds'])
+        for file, lines in found['lines'].items():
+            known = merged['lines'].setdefault(file, {})
+            for line, tests in lines.items():
+                known[line] = sorted({*known.get(line, ()), *tests})
+    seen = {
+        test
+        for lines in merged['lines'].values()
+        for tests in lines.values()
+        for test in tests
+    }
+    merged['programs'] = sorted(set(merged['seconds']) - seen)
+    return merged
 
 
-def tests_of(mutant: dict, base: dict, budget: float) -> list[str]:
-    """The tests that meet a mutant, in their order."""
+def tests_of(mutant: dict, base: dict, budget: float, root: Path) -> list[str]:
+    """The tests that meet a mutant, quick ones first.
+
+    Those that execute its line. A line that is run at import, where coverage
+    knows only the first test to import it, meets the tests of its function if
+    it is in the head of one, else those of its file, else all of its room.
+    What no test executes meets the tests that start programs: those that
+    execute nothing of the package themselves.
+    """
     seconds = base['seconds']
     lines = base['lines'].get(mutant['file'], {})
-    tests = lines.get(str(mutant['line']))
-    if not tests:
-        # Run at import, or the second line of a statement.
-        above = [int(n) for n in lines if int(n) < mutant['line'] and lines[n]]
-        tests = lines[str(max(above))] if above else []
-        if not at_import(mutant, lines):
-            near = mutant['line'] - max(above, default=-9)
-            tests = tests if near <= 4 else []
-        else:
-            tests = sorted({t for found in lines.values() for t in found})
+    source = (root / mutant['file']).read_text()
+    first, last, in_body = function_at(source, mutant['line'])
+    if in_body:
+        tests = lines.get(str(mutant['line']))
+    else:
+        tests = {
+            test
+            for line, found in lines.items()
+            if first <= int(line) <= last and function_at(source, int(line))[2]
+            for test in found
+        }
+        if (first, last) == WHOLE:
+            tests = tests or set(seconds)
+    tests = tests or base['programs']
     tests = sorted((t for t in tests if t in seconds), key=seconds.get)
     chosen, spent = [], 0.0
     for test in tests:
@@ -367,9 +412,26 @@ def tests_of(mutant: dict, base: dict, budget: float) -> list[str]:
     return chosen
 
 
-def at_import(mutant: dict, lines: dict) -> bool:
-    """Whether a line is run when its file is imported, and by no test."""
-    return str(mutant['line']) in lines
+def function_at(source: str, line: int) -> tuple[int, int, bool]:
+    """The first and last line of the innermost function at a line, and whether
+    the line is in its body; :data:`WHOLE` where there is none.
+    """
+    found = [
+        node
+        for node in ast.walk(parsed(source))
+        if isinstance(node, ast.FunctionDef)
+        and node.lineno <= line <= node.end_lineno
+    ]
+    if not found:
+        return *WHOLE, False
+    inner = max(found, key=lambda node: node.lineno)
+    return inner.lineno, inner.end_lineno, line >= inner.body[0].lineno
+
+
+@functools.cache
+def parsed(source: str) -> ast.Module:
+    """The tree of a file's text."""
+    return ast.parse(source)
 
 
 def apply(root: Path, mutant: dict, stamp: int) -> tuple[str, str]:
@@ -408,6 +470,39 @@ def table(mutants: list[dict]) -> str:
     return '\n'.join(rows)
 
 
+def meet(root, mutant: dict, base: dict, budget: float, stamp: int) -> None:
+    """Let a mutant meet its tests, and note the result in it."""
+    tests = tests_of(mutant, base, budget, root)
+    before, change = apply(root, mutant, stamp)
+    try:
+        if mutant.get('change', change) != change:
+            print(f'{mutant["file"]} has changed: {change} is another mutant')
+            return
+        spent = sum(base['seconds'][test] for test in tests)
+        done = dict(code=0, failed=[])
+        if tests:
+            done = forked(root, tests, 3 * spent + 30)
+    finally:
+        (root / mutant['file']).write_text(before)
+    result = 'survived' if done['code'] == 0 else 'killed'
+    mutant.setdefault('first', result)
+    mutant.update(
+        result=result,
+        change=change,
+        tests=len(tests),
+        by=(done['failed'] or [None])[0],
+    )
+
+
+def head(checkout: str) -> str:
+    """The commit of a checkout."""
+    done = subprocess.run(
+        ['git', 'rev-parse', 'HEAD'], cwd=checkout, check=True, text=True,
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    return done.stdout.strip()
+
+
 def main() -> None:
     """Run."""
     args = parse_args()
@@ -420,40 +515,35 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     root = copy(Path(args.checkout).resolve(), work)
     preload()
+    commit = head(args.checkout)
     if not state:
-        commit = subprocess.run(
-            ['git', 'rev-parse', 'HEAD'], cwd=args.checkout, check=True,
-            text=True, stdout=subprocess.PIPE,
-        )  # fmt: skip
         state = dict(
-            commit=commit.stdout.strip(),
+            commit=commit,
             seed=args.seed,
             budget=args.budget,
             mutants=sample(root, args.rooms, args.count, args.seed),
         )
         write(out, state)
+    if not args.retry and state['commit'] != commit:
+        sys.exit(f'{out} has mutants of {state["commit"]}: check that out')
     (work / 'log.txt').touch()
     for number, mutant in enumerate(state['mutants']):
-        if 'result' in mutant:
+        todo = 'result' not in mutant
+        if args.retry:
+            todo = mutant.get('result') == 'survived'
+            todo &= mutant['room'] in args.rooms
+            # Once for each commit and budget.
+            todo &= mutant.get('retried') != [commit, args.budget]
+        if not todo:
             continue
-        base = known_baseline(root, mutant['room'], state['commit'])
-        before, change = apply(root, mutant, 10**9 + number)
-        tests = tests_of(mutant, base, state['budget'])
-        spent = sum(base['seconds'][test] for test in tests)
-        done = dict(code=0, failed=[])
-        if tests:
-            done = forked(root, tests, 3 * spent + 30)
-        (root / mutant['file']).write_text(before)
-        mutant.update(
-            result='survived' if done['code'] == 0 else 'killed',
-            change=change,
-            tests=len(tests),
-            by=(done['failed'] or [None])[0],
-        )
+        base = known_baseline(root, mutant['room'], commit)
+        meet(root, mutant, base, args.budget, 10**9 + number)
+        if args.retry:
+            mutant['retried'] = [commit, args.budget]
         write(out, state)
         print(
             f'{number + 1}/{len(state["mutants"])} {mutant["result"]} '
-            f'{mutant["file"]}:{mutant["line"]} {change}',
+            f'{mutant["file"]}:{mutant["line"]} {mutant["change"]}',
             flush=True,
         )
     print(table(state['mutants']))

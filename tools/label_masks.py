@@ -11,6 +11,7 @@ mask of its own: --part says which one is meant.
 
 import argparse
 import sys
+from typing import Any
 
 from mmengine.config import ConfigDict, DictAction
 from prettytable import PrettyTable
@@ -70,7 +71,9 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def mask_of(args: argparse.Namespace, partial_labels: dict) -> LabelMask:
+def mask_of(
+    args: argparse.Namespace, partial_labels: dict[str, Any]
+) -> LabelMask:
     """The mask of a config's training set, with other ``partial_labels``.
 
     Raises:
@@ -94,7 +97,7 @@ def mask_of(args: argparse.Namespace, partial_labels: dict) -> LabelMask:
     return dataset.label_mask
 
 
-def chosen_part(dataset: ConfigDict, part: str | None) -> dict:
+def chosen_part(dataset: ConfigDict, part: str | None) -> dict[str, Any]:
     """The config of the data set that is meant.
 
     Raises:
@@ -114,12 +117,12 @@ def chosen_part(dataset: ConfigDict, part: str | None) -> dict:
             f'{given}Each has a label mask of its own; say which one by '
             f'--part: {known}'
         )
-    return parts[part]
+    return dict(parts[part])
 
 
-def options(args: argparse.Namespace) -> dict:
+def options(args: argparse.Namespace) -> dict[str, Any]:
     """The protocol's options, from the command line."""
-    given: dict = {}
+    given: dict[str, Any] = {}
     if args.ratio is not None:
         given['ratio'] = args.ratio
     if args.budget is not None:
@@ -150,11 +153,11 @@ def show(mask: LabelMask) -> None:
         )
     table = PrettyTable(['task', 'labels'], align='l')
     for row in mask.counts().items():
-        table.add_row(row)
+        table.add_row(list(row))
     print(table)
     table = PrettyTable(['labels an image has', 'images'], align='l')
     for number in mask.labels_per_image().items():
-        table.add_row(number)
+        table.add_row(list(number))
     print(table)
     print(f'{len(mask.labelled)} images, sha256 {mask.sha256}')
 

@@ -10,7 +10,12 @@ from pathlib import Path
 from mmengine.config import DictAction
 from mmengine.runner import Runner
 
-from mmprotomtl.engine import check_whole, load_config
+from mmprotomtl.engine import (
+    check_whole,
+    checkpoint_meta,
+    load_config,
+    take_facts,
+)
 from mmprotomtl.models.segmentors.inference import TTA
 from mmprotomtl.utils.launch import prepare_cpu_launch
 
@@ -34,6 +39,12 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='average over zoomed and mirrored views of each image (those of '
         'model.test_cfg.tta, or else six zooms, each also mirrored)',
+    )
+    parser.add_argument(
+        '--allow-partial',
+        action='store_true',
+        help='load a checkpoint of which only a part fits the network; the '
+        'rest stays random',
     )
     parser.add_argument(
         '--cfg-options',
@@ -68,6 +79,11 @@ def main() -> None:
     cfg.load_from = args.checkpoint
     # A test has nothing to resume, whatever the config says for training.
     cfg.resume = False
+    # Nor does it load a part, because a config allows that for fine-tuning.
+    cfg.allow_partial = args.allow_partial or (args.cfg_options or {}).get(
+        'allow_partial', False
+    )
+    take_facts(cfg, checkpoint_meta(args.checkpoint))
     if args.tta:
         test_cfg = cfg.model.get('test_cfg') or {}
         cfg.model.test_cfg = {**test_cfg, 'tta': test_cfg.get('tta') or TTA}

@@ -47,6 +47,12 @@ def parse_args() -> argparse.Namespace:
         'the checkpoint',
     )
     parser.add_argument(
+        '--allow-partial',
+        action='store_true',
+        help='load weights (load_from) of which only a part fits the network, '
+        'to train the rest from scratch',
+    )
+    parser.add_argument(
         '--amp',
         nargs='?',
         const='auto',
@@ -83,6 +89,8 @@ def main() -> None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs', Path(args.config).stem))
+    if args.allow_partial:
+        cfg.allow_partial = True
     if args.seed is not None:
         cfg.randomness = dict(cfg.get('randomness', {}), seed=args.seed)
     if args.amp is not None:

@@ -19,6 +19,7 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=2),
+    checkpoint_fit=dict(type='CheckpointFitHook'),
     selection=dict(type='CheckpointSelectionHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='MultiTaskVisualizationHook'),
@@ -39,4 +40,6 @@ visualizer = dict(
 )
 log_level = 'INFO'
 load_from = None
+# Whether weights are loaded of which only a part fits the network.
+allow_partial = False
 resume = False

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import mmcv
 import numpy as np
@@ -10,7 +10,6 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 from mmengine.infer import BaseInferencer
 from mmengine.registry import init_default_scope
-from mmengine.runner.checkpoint import _load_checkpoint
 from mmengine.visualization import Visualizer
 from torch import nn
 
@@ -19,10 +18,16 @@ from mmprotomtl.datasets.transforms import (
     PartialAnnotation,
 )
 from mmprotomtl.datasets.transforms.allowed import check_pipeline
+from mmprotomtl.datasets.transforms.loading import load_image
 from mmprotomtl.datasets.transforms.partial_annotation import is_step
 from mmprotomtl.datasets.unwrap import leaf_datasets
-from mmprotomtl.engine import share_tasks
-from mmprotomtl.readers import DataFile, read_rgb
+from mmprotomtl.engine import checkpoint_meta, share_tasks, take_facts
+from mmprotomtl.models.checkpoint_fit import (
+    check_meaning,
+    check_weights,
+    weights_of,
+)
+from mmprotomtl.readers import image_file
 from mmprotomtl.registry import INFERENCERS, TRANSFORMS
 from mmprotomtl.structures import MultiTaskDataSample
 
@@ -38,14 +43,20 @@ class _Picture(NamedTuple):
         return self.pixels
 
 
+def _file(image: str | Path | np.ndarray) -> Any:
+    """What the pipeline reads an image from."""
+    return (
+        _Picture(image) if isinstance(image, np.ndarray) else image_file(image)
+    )
+
+
 def stored_config(checkpoint: str) -> Config:
     """The config of the run that wrote a checkpoint.
 
     Raises:
         ValueError: The checkpoint holds none.
     """
-    stored = _load_checkpoint(checkpoint, map_location='cpu')
-    text = stored.get('meta', {}).get('cfg')
+    text = checkpoint_meta(checkpoint).get('cfg')
     if text is None:
         raise ValueError(
             f'{checkpoint} holds no config: give the config file as `model`'
@@ -107,12 +118,22 @@ class MultiTaskInferencer(BaseInferencer):
         maps['depth']      # 1 x H x W, metres
         maps['semseg']     # 1 x H x W, classes
 
+    Images are files (photographs, which are turned upright as their EXIF
+    orientation says, or ``.npy``), folders of them, or RGB arrays ``H x W x
+    3`` (uint8, or floating point in 0 .. 1).
+
     Args:
         model: Config file, config, or name of a model in a metafile; None:
             the config that is stored in ``weights``.
         weights: Checkpoint.
         device: Where to run; None: a GPU if there is one.
         show_progress: Whether to show a progress bar.
+        allow_partial: Whether ``weights`` of which only a part fits the model
+            are loaded, with a warning; the rest of the model stays random.
+
+    Raises:
+        ValueError: The weights are not those of the model, or were trained
+            for other classes or another unit; lists what does not fit.
     """
 
     preprocess_kwargs: ClassVar[set] = set()
@@ -126,7 +147,9 @@ class MultiTaskInferencer(BaseInferencer):
         weights: str | None = None,
         device: str | None = None,
         show_progress: bool = False,
+        allow_partial: bool = False,
     ) -> None:
+        self.allow_partial = allow_partial
         # mmengine builds from its root registries, by the default scope.
         init_default_scope('mmprotomtl')
         super().__init__(model, weights, device, 'mmprotomtl', show_progress)
@@ -139,7 +162,33 @@ class MultiTaskInferencer(BaseInferencer):
             assert weights is not None
             cfg.update(stored_config(weights)._cfg_dict)
         share_tasks(cfg)
+        if weights is not None:
+            take_facts(cfg, checkpoint_meta(weights))
+        self._weights = str(weights)
         return super()._init_model(cfg, weights, device)
+
+    def _load_weights_to_model(
+        self, model: nn.Module, checkpoint: dict | None, cfg: ConfigDict | None
+    ) -> None:
+        """Load the weights that a test would use, if they fit."""
+        if checkpoint is None:
+            super()._load_weights_to_model(model, checkpoint, cfg)
+            return
+        check_weights(
+            model,
+            weights_of(checkpoint),
+            self._weights,
+            '\nGive the config that they were trained with, or none where the '
+            'checkpoint holds it. To load what fits all the same: '
+            'allow_partial=True.',
+            self.allow_partial,
+        )
+        check_meaning(
+            getattr(model, 'tasks', {}),
+            checkpoint.get('meta') or {},
+            self._weights,
+            self.allow_partial,
+        )
 
     def _init_pipeline(self, cfg: ConfigDict) -> Callable:
         """The test pipeline without what reads labels."""
@@ -147,17 +196,12 @@ class MultiTaskInferencer(BaseInferencer):
         check_pipeline(steps)
         pipeline = Compose(steps)
 
-        def run(image: str | np.ndarray) -> dict:
-            if isinstance(image, np.ndarray):
-                file: _Picture | DataFile = _Picture(image)
-                name = 'array'
-            else:
-                file = DataFile(str(image), read_rgb)
-                name = Path(image).stem
+        def run(image: str | Path | np.ndarray) -> dict:
+            file = _file(image)
             return pipeline(
                 dict(
                     image=file,
-                    sample_id=name,
+                    sample_id=Path(file.path).stem,
                     labels={},
                     tasks=self.model.tasks,
                 )
@@ -183,7 +227,9 @@ class MultiTaskInferencer(BaseInferencer):
         """Draw the predictions.
 
         Args:
-            inputs: Files, or RGB images ``H x W x 3``.
+            inputs: Files, or RGB images ``H x W x 3`` (uint8, or floating
+                point in 0 .. 1). Photographs become upright, as their EXIF
+                orientation says; so are the predictions.
             preds: Predictions.
             show: Whether to open windows.
             wait_time: Seconds that they stay, 0: until a key is pressed.
@@ -196,10 +242,8 @@ class MultiTaskInferencer(BaseInferencer):
         for number, (image, sample) in enumerate(
             zip(inputs, preds, strict=True)
         ):
-            if not isinstance(image, np.ndarray):
-                image = read_rgb(str(image))
             picture = self.visualizer.compose(
-                image, [('prediction', sample.pred_maps)]
+                load_image(_file(image)), [('prediction', sample.pred_maps)]
             )
             name = f'{number}_{sample.metainfo["sample_id"]}.png'
             if show:

@@ -1,4 +1,4 @@
-"""The boundary benchmark without Matlab."""
+"""The boundary benchmark of BSDS500 in Python, without Matlab."""
 
 from .benchmark import count, count_maps, scores, thresholds
 from .cover import Cover, preference

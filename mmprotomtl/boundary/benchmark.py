@@ -1,4 +1,4 @@
-"""The boundary benchmark of BSDS500: counts of an image, scores of many."""
+"""The BSDS500 boundary benchmark: counts per image, scores per data set."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,11 @@ COUNTS = 4
 
 
 def thresholds(number: int) -> np.ndarray:
-    """``number`` thresholds, evenly spaced inside (0, 1).
+    """Return ``number`` thresholds, evenly spaced inside (0, 1).
 
-    Rounded as the Matlab program's ``linspace`` does: some of them are equal
-    to a level of an 8-bit image but for the last bit.
+    They are rounded like ``linspace`` of the official Matlab program. This
+    matters because some thresholds differ from a grey level of an 8-bit image
+    in the last bit only.
     """
     return np.linspace(1 / (number + 1), 1 - 1 / (number + 1), number)
 
@@ -26,13 +27,18 @@ def count(
     max_dist: float = 0.0075,
     number: int = 99,
 ) -> np.ndarray:
-    """Statistics of a probability map; see :func:`count_maps`.
+    """Count matched boundary pixels of a probability map.
+
+    The map is thinned at every threshold and passed to :func:`count_maps`.
 
     Args:
         prob: Probability of a boundary, ``H x W``.
         truths: Each annotator's boundaries, bool ``H x W``.
-        max_dist: As for :func:`count_maps`.
-        number: Of thresholds.
+        max_dist: See :func:`count_maps`.
+        number: Number of thresholds, K.
+
+    Returns:
+        int64 ``(K + 1) x 4``, see :func:`count_maps`.
     """
     levels = np.searchsorted(thresholds(number), prob, side='right')
     return count_maps(thin_levels(levels, number), truths, max_dist)
@@ -41,35 +47,41 @@ def count(
 def count_maps(
     maps: np.ndarray, truths: Sequence[np.ndarray], max_dist: float
 ) -> np.ndarray:
-    """Statistics of an image; those of a data set are their sum.
+    """Count matched boundary pixels of one image at every threshold.
+
+    The counts of a data set are the sum over its images.
 
     Predicted and true pixels are matched one to one, for each threshold and
-    each annotator separately: as many pairs as possible and, among such
-    matchings, one of least total distance. The counts of a threshold depend
-    on its own map only, not on the other maps.
+    each annotator separately: a matching of maximum size and, among those,
+    one of minimum total distance. The counts at a threshold depend on the map
+    of that threshold only, not on the other maps.
 
     Args:
-        maps: Thinned boundaries at each threshold, bool ``K x H x W``.
-        truths: Each annotator's boundaries, bool ``H x W``, as they are.
-        max_dist: Greatest distance of a pair as a share of the diagonal.
+        maps: Thinned predicted boundaries at each threshold, bool
+            ``K x H x W``.
+        truths: Each annotator's boundaries, bool ``H x W``, not thinned.
+        max_dist: Maximum distance of a pair, as a fraction of the image's
+            diagonal.
 
     Returns:
-        int64 ``(K + 1) x 4``: predicted pixels matched with any annotator's,
-        predicted pixels, matched true pixels and true pixels, both summed
-        over annotators. The last row is that of the image's best threshold.
+        int64 ``(K + 1) x 4``. The columns are (1) predicted pixels that are
+        matched with at least one annotator, (2) predicted pixels, (3) matched
+        true pixels and (4) true pixels; 3 and 4 are summed over annotators.
+        The last row repeats the row of the image's best threshold.
     """
     reach = max_dist * np.hypot(*maps.shape[1:])
     union = np.asarray(maps.any(0))
-    # Pairs of all thresholds are looked up once; a threshold takes its rows.
-    # It begins with the pairs of the threshold above it: downwards, pixels
-    # come rather than go.
+    # Candidate pairs are computed once for all thresholds; each threshold
+    # uses its own rows. Thresholds are visited from high to low, because then
+    # most pixels of the last threshold are still there and the matching can
+    # be extended instead of computed anew.
     pairs = [candidates(union, truth, reach) for truth in truths]
     inside = maps[:, union]
     counts = np.zeros((len(maps) + 1, COUNTS), np.int64)
     counts[:-1, 1] = inside.sum(1)
     counts[:-1, 3] = sum(int(truth.sum()) for truth in truths)
-    # A pair is a predicted and a true pixel: of one annotator there are as
-    # many of the one as of the other, in any matching of greatest size.
+    # With one annotator the number of matched predicted pixels equals the
+    # number of matched true pixels, so any maximum matching is sufficient.
     if len(truths) == 1:
         matching = Matching(pairs[0])
     else:
@@ -90,7 +102,10 @@ def count_maps(
 
 
 def precision_recall(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall of ``... x 4`` counts; 0 where there is none."""
+    """Return precision and recall of counts ``... x 4``, each ``...``.
+
+    They are 0 where the denominator is 0.
+    """
     right, guessed, found, true = np.moveaxis(
         np.asarray(counts, np.float64), -1, 0
     )
@@ -98,18 +113,24 @@ def precision_recall(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def f_measure(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
-    """Harmonic mean, 0 where both are 0."""
+    """Return the harmonic mean of precision and recall, 0 if both are 0."""
     whole = precision + recall
     return 2 * precision * recall / np.where(whole > 0, whole, 1)
 
 
 def scores(total: np.ndarray) -> dict[str, float]:
-    """ODS, OIS and AP, each in 0 .. 1, of summed :func:`count_maps`.
+    """Compute ODS, OIS and AP from the summed counts of all images.
 
-    ODS is the best F between neighbouring thresholds, with precision and
-    recall interpolated; OIS that of the images' own best thresholds; AP the
-    mean precision over recall 0, .01 .. 1, 0 where recall is out of reach.
-    NaN without a true pixel.
+    Args:
+        total: Sum of the results of :func:`count_maps`, ``(K + 1) x 4``.
+
+    Returns:
+        Three values in 0 .. 1, or NaN if there is no true pixel. ``ODS`` is
+        the best F-measure over one threshold for all images; precision and
+        recall are interpolated between neighbouring thresholds. ``OIS`` is
+        the F-measure with the best threshold of each image. ``AP`` is the
+        mean precision at recall 0, .01 .. 1; a recall that no threshold
+        reaches counts as precision 0.
     """
     if not total[:, 3].any():
         return dict(ODS=np.nan, OIS=np.nan, AP=np.nan)

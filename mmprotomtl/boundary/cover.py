@@ -1,13 +1,13 @@
-"""Predicted pixels in the matchings of least total distance.
+"""Find the predicted pixels in the matchings of minimum total distance.
 
-The benchmark matches each annotator's pixels with as many predicted ones as
-possible and, among such matchings, with least total distance. A predicted
-pixel is right if it is in a pair of any annotator, so with several annotators
-it matters which predicted pixels the matchings hold.
+For each annotator, the benchmark takes a matching of maximum size and, among
+those, one of minimum total distance. A predicted pixel is correct if it is
+matched with at least one annotator. So with several annotators it matters
+which predicted pixels a matching contains, not only how many.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -19,25 +19,27 @@ from scipy.sparse.csgraph import (
 
 from .match import Matching
 
-#: 2 ** 64 over the golden ratio: its multiples are spread evenly.
+#: 2 ** 64 divided by the golden ratio (Fibonacci hashing): the multiples of
+#: this number modulo 2 ** 64 are spread evenly.
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
-#: Tables of up to this size are solved faster than sparse graphs are.
+#: Cost matrices with up to this many entries are solved faster as dense
+#: matrices than as sparse graphs.
 _DENSE = 2**15
-#: Whole numbers up to here are exact in a double.
+#: Integers up to this value are exact in float64.
 _EXACT = 2**53
 
 
 def preference(place: np.ndarray) -> np.ndarray:
-    """Which predicted pixels win between matchings of equal distance.
+    """Rank predicted pixels, to break ties between matchings of equal cost.
 
-    The order is arbitrary but fixed: it depends on a pixel's place in the
-    image only, and scatters neighbours.
+    The order is arbitrary but fixed: it depends on a pixel's position in the
+    image only, and gives neighbours very different ranks.
 
     Args:
-        place: Row times width plus column of each pixel, all different.
+        place: Flat index of each pixel (row * width + column), all different.
 
     Returns:
-        The rank of each pixel, 0 for the one that is taken first.
+        The rank of each pixel, int64; the pixel of rank 0 is preferred most.
     """
     rank = np.empty(len(place), np.int64)
     rank[np.argsort(place.astype(np.uint64) * _SPREAD)] = np.arange(len(place))
@@ -45,50 +47,63 @@ def preference(place: np.ndarray) -> np.ndarray:
 
 
 class Group(NamedTuple):
-    """A connected component of the contested pairs of one annotator."""
+    """A connected component of the contested candidate pairs.
+
+    Pairs are those of one annotator, see
+    :meth:`~mmprotomtl.boundary.match.Matching.contested`.
+    """
 
     rows: np.ndarray
-    """Its predicted pixels, ascending."""
+    """The component's predicted pixels, in ascending order."""
     pred: np.ndarray
-    """Of each pair the predicted pixel."""
+    """The predicted pixel of each pair."""
     true: np.ndarray
-    """Of each pair the true pixel."""
+    """The true pixel of each pair."""
     cost: np.ndarray
-    """Of each pair the cost, a whole number above 0."""
+    """The cost of each pair, a positive integer."""
 
 
 class Cover:
-    """Predicted pixels in one annotator's matching, for one set of predicted
-    pixels after the other.
+    """The matched predicted pixels of one annotator.
 
-    The pixels are those of the matching of greatest size that has, first, the
-    least total cost and, second, the least sum of ranks of its predicted
-    pixels. There may be several such matchings; they hold the same predicted
-    pixels, as these form the lightest basis of a matroid whose elements have
-    different weights. So the pixels depend neither on the sets before nor on
-    how the problem is split.
+    It is updated for one set of predicted pixels (one threshold) after the
+    other. The matched pixels are those of the matching of maximum size that
+    has, first, the minimum total cost and, second, the minimum sum of ranks
+    of its predicted pixels. There may be several such matchings, but all of
+    them contain the same predicted pixels: these form the minimum-weight basis
+    of a matroid whose elements have distinct weights. So the result depends
+    neither on the earlier sets nor on how the problem is split.
 
     Args:
-        pairs: As :func:`~mmprotomtl.boundary.match.candidates` gives it.
-        rank: Of each predicted pixel, all different.
+        pairs: Result of :func:`~mmprotomtl.boundary.match.candidates`.
+        rank: Rank of each predicted pixel, all different; see
+            :func:`preference`.
     """
 
     def __init__(self, pairs: csr_matrix, rank: np.ndarray) -> None:
         self._matching = Matching(pairs)
         self._rank = rank
         self._shape = pairs.shape
-        #: Predicted pixels of the last set that every maximum matching holds.
+        #: Predicted pixels that every maximum matching of the current set
+        #: contains, bool.
         self.certain = np.zeros(pairs.shape[0], bool)
-        #: Groups of the last set that have not been solved, by their key.
+        #: Unsolved groups of the current set, by key.
         self.groups: dict[bytes, Group] = {}
-        #: What solved groups of the last set hold, by the groups' key.
+        #: Matched predicted pixels of the solved groups of the current set,
+        #: by key.
         self.solved: dict[bytes, np.ndarray] = {}
 
     def update(self, active: np.ndarray) -> int:
-        """Match the predicted pixels that are ``active``; the number of pairs.
+        """Match the predicted pixels that are ``active``.
 
-        Groups that are also groups of the set before stay solved: a group's
-        predicted pixels determine its pairs.
+        Groups that were already solved for the previous set stay solved: the
+        predicted pixels of a group determine its pairs.
+
+        Args:
+            active: Bool, one value per predicted pixel.
+
+        Returns:
+            The number of matched pairs.
         """
         matched = self._matching.update(active)
         pred, true, cost = self._matching.contested(active)
@@ -104,7 +119,11 @@ class Cover:
         return int(matched.sum())
 
     def solve(self, key: bytes) -> np.ndarray:
-        """The predicted pixels that an unsolved group's matching holds."""
+        """Solve the group with this key; return its matched predicted pixels.
+
+        Args:
+            key: A key of :attr:`groups`.
+        """
         held = least_cost(self.groups[key], self._rank)
         self.solved[key] = held
         return held
@@ -113,15 +132,15 @@ class Cover:
 def matched_with_any(
     covers: Sequence[Cover], active: np.ndarray
 ) -> tuple[int, int]:
-    """Match predicted pixels with several annotators' true ones.
+    """Match predicted pixels with the true pixels of several annotators.
 
     Args:
-        covers: One for each annotator.
-        active: Which predicted pixels there are, bool.
+        covers: One cover per annotator.
+        active: Whether each candidate pixel is predicted, bool.
 
     Returns:
-        How many predicted pixels are in a pair of any annotator; the number
-        of pairs of all annotators.
+        The number of predicted pixels that are matched with at least one
+        annotator, and the number of pairs summed over annotators.
     """
     found = sum(cover.update(active) for cover in covers)
     held = np.zeros(len(active), bool)
@@ -131,22 +150,25 @@ def matched_with_any(
             held[rows] = True
     for cover in covers:
         for key, group in cover.groups.items():
-            # A group whose pixels are all in other pairs changes nothing.
+            # A group need not be solved if all its pixels are matched anyway.
             if not held[group.rows].all():
                 held[cover.solve(key)] = True
     return int(held.sum()), found
 
 
 def split(
-    pred: np.ndarray, true: np.ndarray, cost: np.ndarray, shape: tuple
+    pred: np.ndarray,
+    true: np.ndarray,
+    cost: np.ndarray,
+    shape: tuple[Any, ...],
 ) -> list[Group]:
-    """The connected components of some pairs.
+    """Split pairs into connected components.
 
     Args:
-        pred: Of each pair the predicted pixel.
-        true: Of each pair the true pixel.
-        cost: Of each pair the cost.
-        shape: Number of all predicted and of all true pixels.
+        pred: The predicted pixel of each pair.
+        true: The true pixel of each pair.
+        cost: The cost of each pair.
+        shape: Total number of predicted and of true pixels.
     """
     if not pred.size:
         return []
@@ -158,7 +180,7 @@ def split(
     )
     number, label = connected_components(graph, directed=False)
 
-    def parts(of: np.ndarray, *values: np.ndarray) -> zip:
+    def parts(of: np.ndarray, *values: np.ndarray) -> Iterator[Any]:
         order = np.argsort(of, kind='stable')
         ends = np.bincount(of, minlength=number).cumsum()[:-1]
         return zip(*(np.split(v[order], ends) for v in values), strict=True)
@@ -174,12 +196,18 @@ def split(
 
 
 def least_cost(group: Group, rank: np.ndarray) -> np.ndarray:
-    """The predicted pixels that a group's matching of all its true pixels
-    holds: of least cost and, among those, of least sum of ranks.
+    """Return the predicted pixels of a group's best matching.
 
-    Cost and rank become one whole number, in which a unit of cost outweighs
-    any ranks. Should it be too large for a double (a group with many ten
-    thousand pixels), some pixels that follow each other share a rank.
+    The matching covers all true pixels of the group. It has minimum cost and,
+    among those of minimum cost, the minimum sum of ranks.
+
+    Cost and rank are combined into one integer in which one unit of cost
+    outweighs any sum of ranks. If this would not fit into a float64 (groups of
+    many ten thousand pixels), pixels of neighbouring ranks share one rank.
+
+    Args:
+        group: The group.
+        rank: Rank of every predicted pixel, see :func:`preference`.
     """
     row = np.searchsorted(group.rows, group.pred)
     columns, column = np.unique(group.true, return_inverse=True)
@@ -198,7 +226,12 @@ def least_cost(group: Group, rank: np.ndarray) -> np.ndarray:
 
 
 def _places(index: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The different values of ``index``, ascending, and each one's place."""
+    """Like ``np.unique`` with ``return_inverse``, for integers below ``size``.
+
+    Returns:
+        The sorted distinct values of ``index``, and the position of each
+        element of ``index`` among them.
+    """
     values = np.flatnonzero(np.bincount(index, minlength=size))
     place = np.empty(size, np.int64)
     place[values] = np.arange(len(values))

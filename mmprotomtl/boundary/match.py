@@ -1,4 +1,4 @@
-"""One-to-one matching of boundary pixels."""
+"""One-to-one matching of predicted and true boundary pixels."""
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -8,18 +8,18 @@ from scipy.sparse.csgraph import maximum_flow
 def candidates(
     pred: np.ndarray, truth: np.ndarray, reach: float
 ) -> csr_matrix:
-    """Which true pixels each predicted one may be matched with.
+    """List the true pixels that each predicted pixel may be matched with.
 
     Args:
         pred: Predicted pixels, bool ``H x W``.
         truth: True pixels, bool ``H x W``.
-        reach: Greatest distance of a pair, in pixels.
+        reach: Maximum distance of a pair, in pixels.
 
     Returns:
-        Predicted x true pixels, both in the order of ``np.nonzero``; in a row
-        the nearest come first. The value of a pair is its distance, rounded
-        to hundredths of a pixel as the benchmark does, plus 1 (a stored 0
-        would be no pair for SciPy).
+        A sparse matrix, predicted x true pixels, both in the order of
+        ``np.nonzero``. The entries of a row are sorted by distance. The value
+        of a pair is its distance in hundredths of a pixel, rounded as the
+        benchmark does, plus 1 (SciPy does not treat a stored 0 as a pair).
     """
     radius = int(reach)
     height, width = truth.shape
@@ -46,20 +46,20 @@ def candidates(
 
 
 class Matching:
-    """As many pairs as possible, no pixel in two of them, for one set of
-    predicted pixels after the other.
+    """A maximum matching, updated for one set of predicted pixels after the
+    other.
 
-    Neighbouring thresholds share most of their pixels. The pairs of the last
-    set whose pixels are still there are kept, new pixels take the nearest free
-    partner, and what can still be improved goes to SciPy: the flow of greatest
-    value (Dinic) through the network that these pairs leave, from unpaired
-    predicted pixels over pairs that change hands to unpaired true ones. The
-    number of pairs is the greatest there is, whatever the start; which of
-    several such matchings it is depends on the start. For the pixels of the
-    one of least total distance see :mod:`mmprotomtl.boundary.cover`.
+    Neighbouring thresholds share most of their pixels. So an update keeps the
+    pairs whose predicted pixel is still active, gives each new pixel its
+    nearest free partner, and then finds the remaining augmenting paths as a
+    maximum flow (SciPy's Dinic algorithm) in the residual network, from
+    unmatched predicted to unmatched true pixels. The number of pairs is always
+    the maximum. Which of several maximum matchings results depends on the
+    earlier sets; for the matching of minimum total distance see
+    :mod:`mmprotomtl.boundary.cover`.
 
     Args:
-        pairs: As :func:`candidates` gives it.
+        pairs: Result of :func:`candidates`.
     """
 
     def __init__(self, pairs: csr_matrix) -> None:
@@ -67,20 +67,21 @@ class Matching:
         self._indices = pairs.indices
         self._cost = pairs.data
         self._degree = np.diff(pairs.indptr)
-        #: Of each predicted pixel its true one, and the other way; -1: none.
+        #: The true pixel matched with each predicted pixel, -1 if none.
         self.partner = np.full(pairs.shape[0], -1)
+        #: The predicted pixel matched with each true pixel, -1 if none.
         self.mate = np.full(pairs.shape[1], -1)
-        #: What :meth:`contested` looks for, where it is known already.
+        #: Candidate pairs for :meth:`contested`; None: not computed yet.
         self._stuck: tuple[np.ndarray, np.ndarray] | None = None
 
     def update(self, active: np.ndarray) -> np.ndarray:
         """Match the predicted pixels that are ``active``.
 
         Args:
-            active: Bool, one for each row of the pairs.
+            active: Bool, one value per predicted pixel.
 
         Returns:
-            Which predicted pixels are in a pair, bool.
+            Whether each predicted pixel is matched, bool.
         """
         self._stuck = None
         gone = np.flatnonzero(~active & (self.partner >= 0))
@@ -95,21 +96,22 @@ class Matching:
     def contested(
         self, active: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The part in which maximum matchings differ in predicted pixels.
+        """Return the subgraph in which maximum matchings differ.
 
-        It holds the predicted pixels that some maximum matching leaves
-        unpaired (they have candidates, and alternating paths lead to them
-        from an unpaired one), and all their candidates. Every maximum
-        matching pairs all predicted pixels outside it that this one pairs,
-        and within it all true pixels (Dulmage and Mendelsohn 1958). So the
-        part is the same whichever maximum matching this one is.
+        It consists of the predicted pixels that at least one maximum matching
+        leaves unmatched (those that an alternating path reaches from an
+        unmatched pixel with candidates) and of all their candidates. Outside
+        this subgraph all maximum matchings cover the same predicted pixels;
+        inside it every maximum matching covers all true pixels (Dulmage and
+        Mendelsohn 1958). So the subgraph does not depend on which maximum
+        matching was found.
 
         Args:
-            active: The set that was last given to :meth:`update`.
+            active: The set that was last passed to :meth:`update`.
 
         Returns:
-            Of each candidate pair in it the predicted pixel, the true one and
-            the cost.
+            The predicted pixel, the true pixel and the cost of each candidate
+            pair of the subgraph.
         """
         if self._stuck is None:
             unpaired = active & (self.partner < 0) & (self._degree > 0)
@@ -118,8 +120,11 @@ class Matching:
         return pred, self._indices[edge], self._cost[edge]
 
     def _edges(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The candidates of some rows: place in ``rows``, place in the pairs'
-        ``indices``.
+        """Return the candidate pairs of some predicted pixels.
+
+        Returns:
+            For each pair, the position of its predicted pixel in ``rows`` and
+            the position of the pair in ``indices`` of the sparse matrix.
         """
         degree = self._degree[rows]
         place = np.repeat(np.arange(len(rows)), degree)
@@ -127,7 +132,11 @@ class Matching:
         return place, np.arange(len(place)) + first[place]
 
     def _take_free(self, rows: np.ndarray) -> np.ndarray:
-        """Pair each row with its nearest free pixel; returns those left."""
+        """Greedily match rows with their nearest free true pixels.
+
+        Returns:
+            The rows that are still unmatched.
+        """
         asking = rows
         while asking.size:
             place, edge = self._edges(asking)
@@ -136,7 +145,7 @@ class Matching:
             place, true = place[free], true[free]
             first = np.flatnonzero(np.diff(place, prepend=-1))
             asking, wanted = asking[place[first]], true[first]
-            # Of several that ask for one pixel the last one gets it.
+            # If several rows want the same true pixel, the last one gets it.
             self.mate[wanted] = asking
             won = self.mate[wanted] == asking
             self.partner[asking[won]] = wanted[won]
@@ -144,10 +153,10 @@ class Matching:
         return rows[self.partner[rows] < 0]
 
     def _augment(self, rows: np.ndarray) -> None:
-        """Pair as many of the unpaired rows as pairs that change hands allow.
+        """Extend the matching to maximum size by augmenting paths.
 
         Args:
-            rows: All active ones that are unpaired.
+            rows: All active predicted pixels that are unmatched.
         """
         pred, edge = self._reached(rows)
         true = self._indices[edge]
@@ -158,7 +167,7 @@ class Matching:
         if not free.any():
             self._stuck = pred, edge
             return
-        # Source, predicted pixels, true pixels, sink.
+        # Nodes of the network: source, predicted pixels, true pixels, sink.
         rows_at = np.concatenate([rows, self.mate[true_at[~free]]])
         pred_node = np.empty(len(self.partner), np.int32)
         pred_node[rows_at] = np.arange(1, len(rows_at) + 1)
@@ -189,16 +198,19 @@ class Matching:
         )
         flow = maximum_flow(graph, 0, sink).flow.tocoo()
         tail, head = flow.row[flow.data > 0], flow.col[flow.data > 0]
-        # New pairs. Whoever gives a pixel up is given another one, and so on.
+        # New pairs. A predicted pixel that loses its partner along a path
+        # gets another one on the same path.
         new = (tail > 0) & (tail <= size) & (head > size)
         asking, wanted = rows_at[tail[new] - 1], true_at[head[new] - 1 - size]
         self.mate[wanted] = asking
         self.partner[asking] = wanted
 
     def _reached(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The candidates of ``rows`` and of all predicted pixels whose
-        partner can be reached from them: predicted pixel, place in the pairs'
-        ``indices``.
+        """Return all candidate pairs that alternating paths reach from rows.
+
+        Returns:
+            For each pair, its predicted pixel and the position of the pair in
+            ``indices`` of the sparse matrix.
         """
         seen = np.zeros(len(self.mate), bool)
         preds, edges = [rows[:0]], [rows[:0]]
@@ -217,13 +229,14 @@ class Matching:
 
 
 def match(pairs: csr_matrix) -> tuple[np.ndarray, int]:
-    """As many pairs as possible, no pixel in two of them.
+    """Find a matching of maximum size.
 
     Args:
-        pairs: As :func:`candidates` gives it.
+        pairs: Result of :func:`candidates`.
 
     Returns:
-        Which predicted pixels are in a pair, bool; the number of pairs.
+        Whether each predicted pixel is matched (bool), and the number of
+        pairs.
     """
     matched = Matching(pairs).update(np.ones(pairs.shape[0], bool))
     return matched, int(matched.sum())

@@ -10,19 +10,21 @@ def suppress(
     border: int = 5,
     margin: float = 1.01,
 ) -> np.ndarray:
-    """Keep a pixel only where it is a maximum across its edge.
+    """Set pixels to 0 unless they are a maximum across their edge.
 
-    Written from the published description of the suppression in Dollar and
-    Zitnick, "Fast edge detection using structured forests" (PAMI 2015): the
-    direction comes from second derivatives of the smoothed map. Where the
-    mixed derivative is 0 its sign counts as positive: 0 would turn the
-    direction of an edge that is exactly horizontal by a right angle.
+    Written from the published description of non-maximum suppression in Dollar
+    and Zitnick, "Fast edge detection using structured forests" (PAMI 2015):
+    the direction of an edge follows from second derivatives of the smoothed
+    map. If the mixed derivative is 0, its sign counts as positive; otherwise
+    the direction of an exactly horizontal edge would be off by 90 degrees.
 
     Args:
-        prob: ``H x W``.
-        radius: Of the triangle filter that smooths the map.
-        border: Over how many pixels from the image's border the map fades in.
-        margin: By what factor a neighbour must be greater to suppress.
+        prob: Probability of an edge, ``H x W``.
+        radius: Radius in pixels of the triangle filter that smooths the map.
+        border: Width in pixels of the image border over which the result
+            fades from 0 to full strength.
+        margin: A pixel is suppressed if a neighbour across the edge is greater
+            than ``margin`` times the pixel.
 
     Returns:
         float64 ``H x W``.
@@ -56,7 +58,7 @@ def suppress(
 
 
 def _bilinear(image: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """``image`` between its pixels, clamped to it."""
+    """Sample ``image`` bilinearly; positions outside it are clamped."""
     height, width = image.shape
     y, x = y.clip(0, height - 1), x.clip(0, width - 1)
     y0 = np.minimum(y.astype(int), max(height - 2, 0))

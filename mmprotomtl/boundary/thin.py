@@ -1,21 +1,22 @@
-"""Thinning of many binary maps at once."""
+"""Thinning of many nested binary maps in one pass."""
 
 import numpy as np
 
+#: Number of maps that are thinned together, one per bit of a uint64.
 WORD = 64
 
 
 def thin_levels(levels: np.ndarray, number: int) -> np.ndarray:
     """Thin nested binary maps to lines one pixel wide.
 
-    Map ``k`` holds the pixels whose level is above ``k``. Each is thinned
-    until nothing changes, by the two alternating steps of Guo and Hall as
-    given by Lam, Lee and Suen, "Thinning methodologies" (PAMI 1992): the rule
-    of Matlab's ``bwmorph(map, 'thin', Inf)``. A pixel holds 64 maps as the
-    bits of one word, so that one pass thins them all.
+    Map ``k`` contains the pixels whose level is above ``k``. Each map is
+    thinned until nothing changes, by the two alternating steps of Guo and Hall
+    as given by Lam, Lee and Suen, "Thinning methodologies" (PAMI 1992). This
+    is the rule of Matlab's ``bwmorph(map, 'thin', Inf)``. For speed, 64 maps
+    are stored as the bits of one integer per pixel and thinned together.
 
     Args:
-        levels: In how many of the maps a pixel is, integer ``H x W``.
+        levels: Number of maps that contain each pixel, integer ``H x W``.
         number: Number of maps.
 
     Returns:
@@ -39,12 +40,16 @@ def thin_levels(levels: np.ndarray, number: int) -> np.ndarray:
 
 
 def thin(mask: np.ndarray) -> np.ndarray:
-    """Thin one binary map, bool ``H x W``; see :func:`thin_levels`."""
+    """Thin one binary map ``H x W``, see :func:`thin_levels`.
+
+    Returns:
+        Bool ``H x W``.
+    """
     return thin_levels(mask.astype(np.int64), 1)[0]
 
 
 def _thin_words(words: np.ndarray) -> None:
-    """Thin in place; the border of ``words`` is 0."""
+    """Thin in place; ``words`` must have a border of zeros."""
     flat = words.reshape(-1)
     step = words.shape[1]
     # Counter-clockwise from east: x1 .. x8.
@@ -64,8 +69,8 @@ def _thin_words(words: np.ndarray) -> None:
         flat[changed] = old[hit] & ~gone[hit]
         if not changed.size and not previous.size:
             return
-        # Only where a neighbour, or the pixel itself, changed in one of the
-        # last two steps can the next step find something new.
+        # A pixel can only be removed in the next step if it or one of its
+        # neighbours changed in one of the last two steps.
         touched[:] = False
         for part in (changed, previous):
             touched[part] = True
@@ -76,7 +81,7 @@ def _thin_words(words: np.ndarray) -> None:
 
 
 def _removable(x: np.ndarray, turn: int) -> np.ndarray:
-    """In which maps a pixel may go, by its 8 neighbours ``x``."""
+    """Return the bits (maps) in which a pixel with neighbours x is removed."""
     x1, x2, x3, x4, x5, x6, x7, x8 = x
     # G1: one crossing from background to foreground around the pixel.
     crossings = (
@@ -91,7 +96,7 @@ def _removable(x: np.ndarray, turn: int) -> np.ndarray:
     _, two, four = _count(x1 | x2, x3 | x4, x5 | x6, x7 | x8)
     _, two_, four_ = _count(x2 | x3, x4 | x5, x6 | x7, x8 | x1)
     result &= two & two_ & ~(four & four_)
-    # G3: from the one side, then from the other.
+    # G3: the two alternating steps remove pixels from opposite sides.
     if turn == 0:
         return result & ~((x2 | x3 | ~x8) & x1)
     return result & ~((x6 | x7 | ~x4) & x5)
@@ -100,7 +105,7 @@ def _removable(x: np.ndarray, turn: int) -> np.ndarray:
 def _count(
     a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Whether at least one, at least two and all four bits are set."""
+    """Return, bitwise, whether at least one, at least two, all four are 1."""
     either, other = a | b, c | d
     both, both_ = a & b, c & d
     return either | other, both | both_ | (either & other), both & both_

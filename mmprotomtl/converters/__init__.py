@@ -1,4 +1,4 @@
-"""From the official files of a data set to the form that is trained on."""
+"""Convert the official files of a data set to the layout used in training."""
 
 from .cityscapes import convert_cityscapes
 from .nyuv2 import convert_nyuv2

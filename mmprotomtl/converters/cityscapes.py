@@ -1,4 +1,4 @@
-"""Cityscapes: from the official archives to the form of MTAN."""
+"""Convert the official Cityscapes archives to the layout of MTAN."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -12,8 +12,8 @@ from mmprotomtl.utils.errors import DataFileError
 
 from .output import Job, convert, report_counts, resize
 
-#: Official class (``labelIds``) -> training class. The others are not
-#: evaluated; -1 here.
+#: Official class (``labelIds``) -> training class. All other classes are not
+#: evaluated and become -1.
 TRAIN_IDS = {
     7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9,
     23: 10, 24: 11, 25: 12, 26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18,
@@ -21,21 +21,26 @@ TRAIN_IDS = {
 #: Training class -> category: flat, construction, object, nature, sky, human,
 #: vehicle.
 CATEGORIES = (0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5, 5, 6, 6, 6, 6, 6, 6)
-#: Official classes are 0 .. 33.
+#: Number of official classes; they are 0 .. 33.
 NUM_IDS = 34
-#: Folder -> what comes after the name of the frame.
+#: Folder -> suffix of its file names, after the name of the frame.
 FOLDERS = dict(
     leftImg8bit='_leftImg8bit.png',
     gtFine='_gtFine_labelIds.png',
     disparity='_disparity.png',
 )
-#: What MTAN's ``depth`` is divided by: 1 stands for 256 pixels of disparity
-#: in the official picture of 2048 columns.
+#: Unit of MTAN's ``depth`` in pixels: its value 1 means a disparity of 256
+#: pixels at the official image width of 2048 pixels.
 DISPARITY_UNIT = 256
 
 
 def class_tables() -> dict[str, np.ndarray]:
-    """Part -> official class 0 .. 33 to the class of that part, float32."""
+    """Return the look-up tables of the two label sets.
+
+    Returns:
+        ``label_7`` and ``label_19``, each a float32 array of length 34 that
+        maps an official class to the class of the label set; -1 = unlabelled.
+    """
     nineteen = np.full(NUM_IDS, -1, np.float32)
     nineteen[list(TRAIN_IDS)] = list(TRAIN_IDS.values())
     seven = np.append(CATEGORIES, -1)[nineteen.astype(int)]
@@ -43,11 +48,11 @@ def class_tables() -> dict[str, np.ndarray]:
 
 
 def list_frames(root: str | Path, split: str) -> list[str]:
-    """The frames of a split, ``city/city_000000_000019``, in sorted order.
+    """List the frames of a split, ``city/city_000000_000019``, sorted.
 
     Raises:
-        DataFileError: A folder is missing or empty, or frames have no label
-            or no disparity; names the first and says how many.
+        DataFileError: A folder is missing or empty, or frames have no label or
+            no disparity; the message has the first one and their number.
     """
     for folder in FOLDERS:
         path = Path(root, folder, split)
@@ -81,11 +86,16 @@ def _file(root: str | Path, folder: str, split: str, frame: str) -> Path:
 
 
 def read_disparity(path: str) -> np.ndarray:
-    """Official disparity as MTAN stores it, ``H x W`` float32: (v - 1) / 256
-    pixels, as a share of 256 pixels; 0 = unknown.
+    """Read official disparity and convert it to the unit of MTAN.
+
+    The stored value v means (v - 1) / 256 pixels. The result is in units of
+    256 pixels.
+
+    Returns:
+        ``H x W`` float32; 0 = unknown.
 
     Raises:
-        DataFileError: It is no picture of 16 bits.
+        DataFileError: The file is not a 16-bit greyscale image.
     """
     stored = read_picture(path)
     if stored.ndim != 2 or stored.dtype != np.uint16:
@@ -94,16 +104,16 @@ def read_disparity(path: str) -> np.ndarray:
             f'{stored.shape} of {stored.dtype}; official disparity is H x W '
             'of uint16',
         )
-    # In 64 bits: 0 - 1 must not become 65535.
+    # Converted first, because 0 - 1 would be 65535 in uint16.
     pixels = (stored.astype(np.float64) - 1) / 256
     return (pixels.clip(min=0) / DISPARITY_UNIT).astype(np.float32)
 
 
 def read_label_ids(path: str) -> np.ndarray:
-    """Official classes, ``H x W``, 0 .. 33.
+    """Read a label of official classes, ``H x W``, 0 .. 33.
 
     Raises:
-        DataFileError: They are something else.
+        DataFileError: The file does not contain such classes.
     """
     label = read_picture(path)
     if label.ndim != 2 or label.dtype.kind not in 'iu':
@@ -127,13 +137,22 @@ def make_sample(
     source: tuple[str, str],
     parts: Sequence[str],
 ) -> dict[str, np.ndarray]:
-    """Arrays of a frame in the form of MTAN.
+    """Make the arrays of one frame in the layout of MTAN.
 
     Args:
-        root: The folder of the official ones.
-        size: Height and width.
+        root: The folder of the official archives.
+        size: Height and width of the result in pixels.
         source: Split and frame.
-        parts: Which of ``image``, ``label_7``, ``label_19``, ``depth``.
+        parts: The wanted arrays out of ``image``, ``label_7``, ``label_19``
+            and ``depth``.
+
+    Returns:
+        Part -> float32 array: ``image`` is ``H x W x 3`` in 0 .. 1, labels are
+        ``H x W``, ``depth`` is ``H x W x 1``.
+
+    Raises:
+        DataFileError: A file cannot be read, or the sizes of image and labels
+            differ.
     """
     files = {
         folder: DataFile(str(_file(root, folder, *source)), read)
@@ -168,17 +187,20 @@ def convert_cityscapes(
     size: tuple[int, int] = (128, 256),
     workers: int | None = None,
 ) -> None:
-    """Convert the official folders to the form of MTAN, which
-    :class:`CityscapesMTDataset` reads.
+    """Convert the official folders to the layout of MTAN.
+
+    :class:`CityscapesMTDataset` reads the result.
 
     Args:
-        root: Holds ``leftImg8bit``, ``gtFine`` and ``disparity``.
-        out: The folder to fill; what is whole there is kept.
-        size: Height and width in pixels.
-        workers: Processes; None: one for each core.
+        root: Folder with ``leftImg8bit``, ``gtFine`` and ``disparity``.
+        out: Output folder. Complete files of an interrupted conversion are
+            kept.
+        size: Height and width of the result in pixels.
+        workers: Number of processes; None: one per CPU core.
 
     Raises:
-        DataFileError: See :func:`list_frames`; or a file can't be used.
+        DataFileError: Files are missing, see :func:`list_frames`, or a file
+            cannot be used.
     """
     published = CityscapesMTDataset.PUBLISHED
     frames = {split: list_frames(root, split) for split in published}

@@ -1,4 +1,4 @@
-"""What the command lines of converters share."""
+"""Shared parts of the converters' command lines."""
 
 import argparse
 import sys
@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 
 def parser(text: str, size: str) -> argparse.ArgumentParser:
-    """A parser with the arguments that all converters have.
+    """Make a parser with the arguments that all converters have.
 
     Args:
-        text: Description.
-        size: What ``--size`` is by default, for the help.
+        text: Description of the command.
+        size: Description of the default of ``--size``, for the help text.
     """
     made = argparse.ArgumentParser(
         description=text, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -32,12 +32,12 @@ def parser(text: str, size: str) -> argparse.ArgumentParser:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f'{text!r} is no number from 1 on')
+        raise argparse.ArgumentTypeError(f'{text!r} is not an integer >= 1')
     return int(text)
 
 
 def run(convert: Callable[[], None]) -> None:
-    """Convert; what is wrong with the user's files ends in one line."""
+    """Run a conversion; report errors in the user's files in one line."""
     try:
         convert()
     except (ValueError, OSError, ImportError, RuntimeError) as error:

@@ -6,13 +6,15 @@ import numpy as np
 
 
 class Camera(NamedTuple):
-    """A pinhole camera without distortion; pixels count from 0.
+    """Intrinsics of a pinhole camera without distortion.
+
+    The centre of the top left pixel is (0, 0).
 
     Attributes:
-        fx: Focal length along rows, pixels.
-        fy: Focal length along columns, pixels.
-        cx: Column of the optical axis.
-        cy: Row of the optical axis.
+        fx: Horizontal focal length, in pixels.
+        fy: Vertical focal length, in pixels.
+        cx: Column of the principal point.
+        cy: Row of the principal point.
     """
 
     fx: float
@@ -29,20 +31,22 @@ def normals_from_depth(
     tolerance: float = 0.05,
     least: float = 0.3,
 ) -> np.ndarray:
-    """Normals of planes that are fitted to the neighbourhood of each pixel.
+    """Estimate surface normals by fitting a plane around each pixel.
 
-    On a plane, 1 / depth is linear in the pixel's coordinates, and the noise
-    of a depth camera of structured light is that of a disparity; so 1 / depth
-    is what is fitted, by least squares, and planes come out exactly.
+    1 / depth is fitted by least squares as a linear function of the pixel
+    coordinates. For a plane this function is exactly linear, and for depth
+    cameras with structured light the noise of 1 / depth is uniform, because
+    they measure disparity.
 
     Args:
         depth: Metres along the optical axis, 0 = unknown, ``H x W``.
-        camera: What took it.
-        radius: Half the side of the neighbourhood, in pixels.
-        step: Every how many pixels it is looked at.
-        tolerance: Neighbours whose 1 / depth differs by more than this share
-            belong to another surface.
-        least: Share of the neighbours that must belong to the surface.
+        camera: Intrinsics of the depth image.
+        radius: Half the side of the square neighbourhood, in pixels.
+        step: Distance of the samples in the neighbourhood, in pixels.
+        tolerance: Neighbours whose 1 / depth differs by more than this
+            fraction belong to another surface and are left out.
+        least: Minimum fraction of the neighbours that must belong to the
+            surface; otherwise there is no normal.
 
     Returns:
         Unit vectors in the camera frame (x right, y down, z forward) that
@@ -57,9 +61,9 @@ def normals_from_depth(
     padded = np.pad(inverse, radius)
     offsets = range(-radius, radius + 1, step)
     bound = tolerance * inverse
-    # Sums over the neighbours on the surface of 1, x, x^2, y, x y, y^2 and of
-    # the rise of 1 / depth, times 1, x, y. 32 bits will do for values that
-    # begin at 0.
+    # Sums over the neighbours on the surface of 1, x, x^2, y, x y, y^2, and
+    # of d, d x, d y, where d is the difference in 1 / depth to the centre.
+    # float32 is precise enough because coordinates are relative to the centre.
     sums = np.zeros((9, height, width), np.float32)
     for dy in offsets:
         row = np.zeros((5, height, width), np.float32)
@@ -92,7 +96,7 @@ def normals_from_depth(
     ry -= r * y / number
     spread = xx * yy - xy * xy
     fitted = known & (count >= least * len(offsets) ** 2)
-    # Neighbours on one line hold no plane.
+    # Neighbours on one line do not determine a plane.
     fitted &= spread > 1e-3 * number * number
     spread = np.where(fitted, spread, 1)
     slope_x = (yy * rx - xy * ry) / spread

@@ -1,4 +1,4 @@
-"""NYU-Depth V2: from the official file to the forms that are trained on."""
+"""Convert the official file of NYU-Depth V2 to the layouts for training."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -18,18 +18,18 @@ from .nyuv2_classes import NUM_LABELS, forty_classes, thirteen_classes
 from .nyuv2_files import SIZE, check_mat, opened_mat, read_splits
 from .output import Job, convert, report_counts, resize
 
-#: Of the colour camera, onto which depth is projected; the official numbers
-#: count pixels from 1.
+#: Intrinsics of the colour camera, onto which depth is projected. The official
+#: principal point counts pixels from 1, so 1 is subtracted.
 CAMERA = Camera(
     fx=518.85790117450188,
     fy=519.46961112127485,
     cx=325.58244941119034 - 1,
     cy=253.73616633400465 - 1,
 )
-#: Top, bottom, left, right of what both cameras see of the undistorted
-#: frame; beyond it images are white and depth is made up.
+#: Top, bottom, left, right of the region that both cameras see. Outside it,
+#: images are white and depth is extrapolated.
 CROP = (45, 471, 41, 601)
-#: Form -> part of a sample -> its file.
+#: Layout -> part of a sample -> file name.
 FORMS: dict[str, dict[str, str]] = dict(
     mtan=dict(
         label='{split}/label/{i}.npy',
@@ -45,20 +45,22 @@ FORMS: dict[str, dict[str, str]] = dict(
         images='images/{frame:04d}.png',
     ),
 )
-#: Depth with holes filled, and as it was measured.
+#: Variables of the official file: depth with holes filled, and raw depth.
 DEPTHS = ('depths', 'rawDepths')
 
 
 class Plan(NamedTuple):
-    """How frames are converted.
+    """Settings of a conversion.
 
     Attributes:
         mat: The official file.
-        form: A key of :data:`FORMS`.
-        size: Height and width of the result; None: those of the crop.
-        crop: Top, bottom, left, right; None: the whole frame.
-        depth: The variable that holds depth.
-        classes: Label 0 .. 894 -> class of the form, 0 = unlabelled.
+        form: Output layout, a key of :data:`FORMS`.
+        size: Height and width of the result in pixels; None: those of the
+            crop.
+        crop: Top, bottom, left, right in pixels; None: the whole frame.
+        depth: Name of the variable with depth.
+        classes: Table from label 0 .. 894 to a class of the layout,
+            0 = unlabelled.
     """
 
     mat: str
@@ -70,18 +72,18 @@ class Plan(NamedTuple):
 
 
 def read_frame(plan: Plan, frame: int) -> dict[str, np.ndarray]:
-    """A frame as it is in the file, upright and cropped.
+    """Read one frame of the official file, transposed upright and cropped.
 
     Args:
-        plan: What is wanted.
-        frame: Counted from 1.
+        plan: Settings of the conversion.
+        frame: Number of the frame, counted from 1.
 
     Returns:
-        ``image`` H x W x 3 uint8, ``depth`` H x W float32 metres, 0 =
-        unknown, ``label`` H x W, 0 .. 894.
+        ``image`` ``H x W x 3`` uint8; ``depth`` ``H x W`` float32 in metres,
+        0 = unknown; ``label`` ``H x W``, 0 .. 894.
 
     Raises:
-        DataFileError: The file is damaged or has other labels.
+        DataFileError: The file is damaged or has a label above 894.
     """
     file = opened_mat(plan.mat)
     arrays = {}
@@ -110,7 +112,11 @@ def read_frame(plan: Plan, frame: int) -> dict[str, np.ndarray]:
 
 
 def label_edges(label: np.ndarray) -> np.ndarray:
-    """Pixels whose right or lower neighbour has another class, bool."""
+    """Mark pixels whose right or lower neighbour has another class.
+
+    Returns:
+        Bool ``H x W``.
+    """
     edges = np.zeros(label.shape, bool)
     edges[:, :-1] |= label[:, :-1] != label[:, 1:]
     edges[:-1] |= label[:-1] != label[1:]
@@ -120,7 +126,13 @@ def label_edges(label: np.ndarray) -> np.ndarray:
 def make_sample(
     plan: Plan, frame: int, parts: Sequence[str]
 ) -> Mapping[str, np.ndarray]:
-    """The wanted parts of a frame as arrays that are written as they are."""
+    """Make the wanted arrays of a frame, ready to be written to files.
+
+    Args:
+        plan: Settings of the conversion.
+        frame: Number of the frame, counted from 1.
+        parts: Keys of the layout in :data:`FORMS`.
+    """
     arrays = read_frame(plan, frame)
     image = resize(arrays['image'], plan.size, mixed=True)
     depth = resize(arrays['depth'], plan.size)
@@ -161,24 +173,26 @@ def convert_nyuv2(
     class_map13: str | None = None,
     workers: int | None = None,
 ) -> None:
-    """Convert the official file to a form that a data set class reads.
+    """Convert the official file to a layout that a data set class reads.
 
     Args:
-        mat: ``nyu_depth_v2_labeled.mat``.
-        splits: ``splits.mat``.
-        out: The folder to fill; what is whole there is kept.
-        form: ``mtan``: 13 classes, 3 tasks, for :class:`NYUv2Dataset`;
-            ``nyudv2``: 40 classes, 4 tasks, for :class:`NYUDv2Dataset`.
+        mat: Path of ``nyu_depth_v2_labeled.mat``.
+        splits: Path of ``splits.mat``.
+        out: Output folder. Complete files of an interrupted conversion are
+            kept.
+        form: Output layout. ``mtan``: 13 classes, 3 tasks, for
+            :class:`NYUv2Dataset`; ``nyudv2``: 40 classes, 4 tasks, for
+            :class:`NYUDv2Dataset`.
         size: Height and width in pixels; None: those of the crop.
-        crop: Top, bottom, left, right; None: the whole frame.
+        crop: Top, bottom, left, right in pixels; None: the whole frame.
         depth: ``depths`` (holes filled) or ``rawDepths`` (as measured).
-        class_map: ``classMapping40.mat``; None: our table.
-        class_map13: ``class13Mapping.mat``; None: our table.
-        workers: Processes; None: one for each core.
+        class_map: Path of ``classMapping40.mat``; None: the built-in table.
+        class_map13: Path of ``class13Mapping.mat``; None: the built-in table.
+        workers: Number of processes; None: one per CPU core.
 
     Raises:
         ValueError: A setting is not allowed.
-        DataFileError: A file is not the official one, or damaged.
+        DataFileError: A file is not the official one, or it is damaged.
     """
     check_choice('form', form, FORMS)
     check_choice('depth', depth, DEPTHS)
@@ -217,7 +231,8 @@ def convert_nyuv2(
     finally:
         opened_mat.cache_clear()
     if form == 'nyudv2':
-        # Last: without them the data set is refused as incomplete.
+        # The id lists are written last, so that an incomplete conversion is
+        # refused when the data set is loaded.
         for split, numbers in frames.items():
             text = ''.join(f'{frame:04d}\n' for frame in numbers)
             write_text(Path(out, 'gt_sets', f'{split}.txt'), text)

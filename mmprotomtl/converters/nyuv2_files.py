@@ -1,4 +1,4 @@
-"""The official files of NYU-Depth V2: opened, and checked to be those."""
+"""Open and check the official files of NYU-Depth V2."""
 
 from collections import Counter
 from functools import lru_cache, partial
@@ -14,15 +14,15 @@ from .nyuv2_classes import NUM_LABELS, check_names
 
 #: Height and width of the official frames.
 SIZE = (480, 640)
-#: Variable of the official splits -> split.
+#: Split -> its variable in the official ``splits.mat``.
 SPLITS = dict(train='trainNdxs', val='testNdxs')
 
 
 def h5py_module() -> Any:
-    """h5py, which reads Matlab files of version 7.3.
+    """Import h5py, which reads Matlab files of version 7.3.
 
     Raises:
-        ImportError: It is not there; says how to get it.
+        ImportError: h5py is not installed; the message says how to install it.
     """
     try:
         import h5py
@@ -35,10 +35,10 @@ def h5py_module() -> Any:
 
 
 def open_mat(path: str) -> Any:
-    """The official file, open for reading.
+    """Open the official file for reading, as a ``h5py.File``.
 
     Raises:
-        DataFileError: It is missing, damaged or no HDF5.
+        DataFileError: The file is missing, damaged or not HDF5.
     """
     h5py = h5py_module()
     try:
@@ -53,27 +53,32 @@ def open_mat(path: str) -> Any:
         ) from error
 
 
-#: The same, once in each process.
+#: Like :func:`open_mat`, but each process opens the file only once.
 opened_mat = lru_cache(maxsize=1)(open_mat)
 
 
 def check_mat(path: str, depth: str, table: np.ndarray) -> int:
-    """Check that a file is the official one and return its frames' number.
+    """Check that a file is the official one and count its frames.
 
     Args:
-        path: ``nyu_depth_v2_labeled.mat``.
-        depth: The variable that holds depth.
-        table: Label -> one of 40 classes.
+        path: Path of ``nyu_depth_v2_labeled.mat``.
+        depth: Name of the variable with depth.
+        table: Table from label to one of 40 classes, see
+            :func:`~mmprotomtl.converters.nyuv2_classes.forty_classes`.
+
+    Returns:
+        The number of frames.
 
     Raises:
-        DataFileError: It is not; names the variable and what was expected.
+        DataFileError: A variable is not as expected; the message names it and
+            says what was expected.
     """
     height, width = SIZE
     with open_mat(path) as file:
         number = file['images'].shape[0] if 'images' in file else 0
         frame = (number, width, height)
-        # Shapes as HDF5 shows what Matlab has the other way round.
-        expected: dict[str, tuple[tuple, tuple]] = {
+        # HDF5 lists the axes in reverse order of Matlab.
+        expected: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
             'images': ((number, 3, width, height), ('uint8',)),
             'labels': (frame, ('uint16',)),
             depth: (frame, ('float32', 'float64')),
@@ -99,10 +104,10 @@ def check_mat(path: str, depth: str, table: np.ndarray) -> int:
 
 
 def read_names(file: Any, path: str) -> list[str]:
-    """The labels' names, a cell array of texts.
+    """Read the names of the labels, a cell array of strings.
 
     Raises:
-        DataFileError: It is something else.
+        DataFileError: The variable ``names`` is not a cell array of strings.
     """
     try:
         return [
@@ -111,19 +116,23 @@ def read_names(file: Any, path: str) -> list[str]:
         ]
     except (TypeError, ValueError, KeyError, OSError) as error:
         raise DataFileError(
-            path, f'names is no cell array of texts ({error})'
+            path, f'names is not a cell array of strings ({error})'
         ) from error
 
 
 def read_splits(path: str, number: int) -> dict[str, list[int]]:
-    """Split -> its frames, counted from 1, in the order of the file.
+    """Read the official splits.
 
     Args:
-        path: ``splits.mat``.
-        number: How many frames there are.
+        path: Path of ``splits.mat``.
+        number: Number of frames in the data set.
+
+    Returns:
+        Split -> numbers of its frames, counted from 1, in the file's order.
 
     Raises:
-        DataFileError: It is no list of frames, or a frame comes twice.
+        DataFileError: A split is not a list of frame numbers, or a frame is
+            listed twice.
     """
     splits = {}
     for split, key in SPLITS.items():
@@ -138,5 +147,5 @@ def read_splits(path: str, number: int) -> dict[str, list[int]]:
     times = Counter(frame for part in splits.values() for frame in part)
     frame, most = times.most_common(1)[0]
     if most > 1:
-        raise DataFileError(path, f'frame {frame} is in it {most} times')
+        raise DataFileError(path, f'frame {frame} is listed {most} times')
     return splits

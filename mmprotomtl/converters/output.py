@@ -1,5 +1,6 @@
-"""What converters share: a folder that is filled file by file, by several
-processes, and filled further after an interruption.
+"""Write converted samples to a folder, in parallel and resumably.
+
+An interrupted conversion is continued: complete files are kept.
 """
 
 import io
@@ -18,18 +19,18 @@ from mmprotomtl.utils.errors import DataFileError
 from mmprotomtl.utils.files import remove_drafts, write_bytes, write_json
 from mmprotomtl.utils.parallel import parallel_map
 
-#: In the folder, says what its files were made of and how.
+#: File in the output folder that records source and settings of a conversion.
 RECORD = 'conversion.json'
-#: The last bytes of a whole png.
+#: The last bytes of a complete PNG file.
 PNG_END = b'IEND\xaeB`\x82'
 
 
 class Job(NamedTuple):
-    """An image and its labels that are to be made.
+    """The files of one sample that are to be written.
 
     Attributes:
-        source: What the maker needs to know of it.
-        files: Part of the sample -> its file.
+        source: First argument of the maker, which identifies the sample.
+        files: Part of the sample (image or a label) -> output file.
     """
 
     source: Any
@@ -43,22 +44,24 @@ def convert(
     out: str | Path,
     jobs: Sequence[Job],
     make: Maker,
-    record: dict,
+    record: dict[str, Any],
     workers: int | None = None,
 ) -> None:
-    """Make the files that are not there yet.
+    """Write all files that are missing or incomplete.
 
     Args:
-        out: The folder.
-        jobs: All that it shall hold.
-        make: Module-level function, or a partial of one, from ``source`` and
-            the names of the parts that are wanted to their arrays.
-        record: What decides on the content of the files, plain values only.
-        workers: Processes; None: one for each core.
+        out: The output folder.
+        jobs: All samples of the data set.
+        make: Function that takes ``source`` and the names of the wanted parts
+            and returns part -> array. It has to be picklable: a module-level
+            function or a partial of one.
+        record: All settings that affect the content of the files, plain
+            values only.
+        workers: Number of processes; None: one per CPU core.
 
     Raises:
-        DataFileError: The folder holds files that were made otherwise, or a
-            source can't be used.
+        DataFileError: The folder has files that were made with other settings,
+            or a source file cannot be used.
     """
     out = Path(out)
     _check_record(out, record, jobs)
@@ -70,14 +73,16 @@ def convert(
         if files:
             left.append(Job(job.source, files))
     if len(left) < len(jobs):
-        print(f'{len(jobs) - len(left)} of {len(jobs)} images are there.')
+        print(f'{len(jobs) - len(left)} of {len(jobs)} images exist already.')
     parallel_map(partial(_make, make), left, workers)
 
 
-def _check_record(out: Path, record: dict, jobs: Sequence[Job]) -> None:
-    """Refuse to mix what was made in different ways."""
+def _check_record(
+    out: Path, record: dict[str, Any], jobs: Sequence[Job]
+) -> None:
+    """Refuse to mix files that were made with different settings."""
     path = out / RECORD
-    # As it comes back from the file: tuples are lists there.
+    # Tuples become lists, as when the record is read from the file.
     record = json.loads(json.dumps(record))
     if not path.is_file():
         there = next(
@@ -86,8 +91,8 @@ def _check_record(out: Path, record: dict, jobs: Sequence[Job]) -> None:
         if there:
             raise DataFileError(
                 str(there),
-                f'is there, but no {RECORD} that says how it was made; give '
-                'a folder that is empty or does not exist',
+                f'already exists, but there is no {RECORD} that records how '
+                'it was made; give a folder that is empty or does not exist',
             )
         write_json(path, record)
         return
@@ -96,7 +101,7 @@ def _check_record(out: Path, record: dict, jobs: Sequence[Job]) -> None:
         assert isinstance(before, dict)
     except (ValueError, AssertionError) as error:
         raise DataFileError(
-            str(path), f'no record of a conversion ({error})'
+            str(path), f'not a valid record of a conversion ({error})'
         ) from error
     keys = [k for k in {**before, **record} if before.get(k) != record.get(k)]
     if keys:
@@ -107,8 +112,8 @@ def _check_record(out: Path, record: dict, jobs: Sequence[Job]) -> None:
         )
         raise DataFileError(
             str(path),
-            f'the folder was begun otherwise: {changes}. Go on with the same '
-            'settings, or give another folder',
+            f'the folder was started with other settings: {changes}. Use the '
+            'same settings, or give another folder',
         )
 
 
@@ -124,7 +129,12 @@ def _make(make: Maker, job: Job) -> None:
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
-    """Write an array at once as ``.npy`` or ``.png``, by the file's ending."""
+    """Write an array atomically as ``.npy`` or ``.png``.
+
+    Args:
+        path: The file; its suffix decides on the format.
+        array: For ``.png``, ``H x W`` or ``H x W x 3``; else any array.
+    """
     buffer = io.BytesIO()
     if path.suffix == '.npy':
         np.save(buffer, np.ascontiguousarray(array))
@@ -134,7 +144,7 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 def is_whole(path: Path) -> bool:
-    """Is a ``.npy`` or ``.png`` there, to its last byte?"""
+    """Whether a ``.npy`` or ``.png`` file exists and is not truncated."""
     try:
         if path.suffix == '.npy':
             map_npy(str(path))
@@ -149,13 +159,13 @@ def is_whole(path: Path) -> bool:
 def resize(
     array: np.ndarray, size: tuple[int, int] | None, mixed: bool = False
 ) -> np.ndarray:
-    """Resize ``H x W [x C]`` to ``size`` (height, width; None: as it is).
+    """Resize an image or a label.
 
     Args:
-        array: An image or a label.
-        size: Pixels.
-        mixed: Average over the pixels that fall together (photographs); else
-            take the one in the middle.
+        array: ``H x W`` or ``H x W x C``.
+        size: Height and width in pixels; None: the array is not changed.
+        mixed: Whether to average over the source pixels (for photographs);
+            otherwise the nearest one is taken (for labels).
     """
     if size is None or array.shape[:2] == tuple(size):
         return array
@@ -163,8 +173,16 @@ def resize(
     return cv2.resize(array, size[::-1], interpolation=how)
 
 
-def report_counts(found: Mapping[str, int], published: Mapping) -> None:
-    """Print how many images there are, and how many were published."""
+def report_counts(
+    found: Mapping[str, int], published: Mapping[str, int]
+) -> None:
+    """Print the number of images per split, and the published one if it
+    differs.
+
+    Args:
+        found: Split -> number of images on disk.
+        published: Split -> number of images of the published data set.
+    """
     for split, number in found.items():
         extra = f' (published: {published[split]})'
         print(

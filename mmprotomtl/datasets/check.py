@@ -1,4 +1,4 @@
-"""Check the data that a config names: all of it, to the last problem."""
+"""Check all data that a config uses, and report every problem found."""
 
 import os
 from collections import Counter
@@ -23,9 +23,11 @@ from .transforms.partial_annotation import PartialAnnotation, is_step
 from .unwrap import leaf_datasets, wrapped_datasets
 
 LOADERS = ('train', 'val', 'test')
-#: Fewer samples are read before a pool of processes has started.
+#: Minimum number of samples for which a pool of processes is started; fewer
+#: are read faster without one.
 POOL_FROM = 64
-#: As many files of a folder with one problem get a line each in the text.
+#: If more files of a folder have the same problem, the text report combines
+#: them in one line.
 ALIKE = 3
 
 
@@ -36,20 +38,24 @@ def check_config(
 ) -> list[dict]:
     """Check the data sets of a config's loaders.
 
-    This reads every image and every label of the config's tasks, those too
-    that a label mask hides: it looks after the data and trains nothing.
+    This reads every image and every label of the config's tasks, including
+    the labels that a label mask hides. Nothing is trained.
 
     Args:
         cfg: The config.
-        loaders: Which of ``train``, ``val`` and ``test``; those that the
-            config lacks are passed over, and equal ones are read once.
-        workers: Processes that read; None: one for each core.
+        loaders: Loaders to check, out of ``train``, ``val`` and ``test``.
+            Loaders that the config lacks are skipped, and data sets that
+            several loaders share are read once.
+        workers: Number of processes that read; None: one per CPU core.
 
     Returns:
-        A report for each data set, see :func:`check_dataset`. Where several
-        are one (``MultiTaskConcatDataset``), ``part`` of each report and each
-        finding says which (``datasets.0``); if they do not fit together, the
-        first report of that loader has an error of the whole.
+        One report per data set, see :func:`check_dataset`. For the parts of a
+        ``MultiTaskConcatDataset``, ``part`` of each report and finding names
+        the part (``datasets.0``). If the parts do not fit together, the first
+        report has an error about it.
+
+    Raises:
+        ValueError: The config has none of the loaders.
     """
     found: list[_Found] = []
     wholes = []
@@ -79,7 +85,7 @@ def check_config(
                 finding['part'] = part
         names = ', '.join(dict.fromkeys(one.loaders))
         reports.append(dict(loader=names, part=part, **report))
-    # What is wrong with one part alone is said there.
+    # A problem of a single part is already in the report of that part.
     known = {error['problem'] for r in reports for error in r['errors']}
     for place, whole in wholes:
         problem = _problem_of_whole(whole)
@@ -90,7 +96,7 @@ def check_config(
 
 
 class _Found(NamedTuple):
-    """A data set in a config, and all places where it is."""
+    """A data set of a config, and all places where the config uses it."""
 
     cfg: dict
     loaders: list[str]
@@ -98,8 +104,10 @@ class _Found(NamedTuple):
 
 
 def _without_pipelines(cfg: Mapping) -> dict:
-    """The config of a data set or a wrapper, without what pipelines do to the
-    samples, and with the reading of the lists of files put off.
+    """Remove all pipeline steps but label masks from a data set's config.
+
+    The data set, or wrapper of data sets, is also made to initialise lazily,
+    so that building it reads no list of files.
     """
     inside = [part for _, part in wrapped_datasets(cfg)]
     if not inside:
@@ -123,11 +131,11 @@ def _without_pipelines(cfg: Mapping) -> dict:
 
 
 def _problem_of_whole(cfg: dict) -> str | None:
-    """Why the parts of a wrapper cannot be one data set; None: they can."""
+    """Return why a wrapper of data sets cannot be built; None if it can."""
     if not wrapped_datasets(cfg):
         return None
     try:
-        # The wrappers of mmengine build what they wrap by the default scope.
+        # mmengine's wrappers build their parts with the default scope.
         with DefaultScope.overwrite_default_scope(DATASETS.scope):
             DATASETS.build(cfg)
     except (ValueError, KeyError, TypeError, OSError) as error:
@@ -136,19 +144,21 @@ def _problem_of_whole(cfg: dict) -> str | None:
 
 
 def check_dataset(cfg: dict, workers: int | None = None) -> dict:
-    """Check one data set.
+    """Check one data set by reading all its files.
 
     Args:
-        cfg: Its config.
+        cfg: Config of the data set.
         workers: See :func:`check_config`.
 
     Returns:
-        A report of plain values: ``dataset``, ``split``, ``images``,
-        ``published`` (None: not known), ``shapes``, ``tasks`` (what there is
-        of each), ``masked`` (whether there should be a label mask),
-        ``label_mask`` (None: there is none, or an unusable one), ``errors``
-        (what can't be used) and ``warnings`` (what is doubtful), lists of
-        dicts with ``file`` and ``problem``.
+        A report of plain values: ``dataset`` (its type), ``split``, ``images``
+        (their number), ``published`` (number of images that its authors
+        published, None if unknown), ``shapes``, ``tasks`` (statistics of each
+        task's labels), ``masked`` (whether a label mask is set),
+        ``label_mask`` (its summary; None if there is no usable one),
+        ``errors`` (files or settings that cannot be used) and ``warnings``
+        (doubtful ones). Errors and warnings are lists of dicts with ``file``
+        and ``problem``.
     """
     report: dict = dict(
         dataset=cfg['type'], split=cfg.get('split', 'train'), images=0,
@@ -159,7 +169,7 @@ def check_dataset(cfg: dict, workers: int | None = None) -> dict:
     try:
         dataset = DATASETS.build(cfg)
         if not isinstance(dataset, MultiTaskDataset):
-            raise ValueError(f'{cfg["type"]} is no data set of many tasks')
+            raise ValueError(f'{cfg["type"]} is not a MultiTaskDataset')
         dataset.problems = []
         samples = dataset.load_data_list()
     except (ValueError, KeyError, TypeError, OSError) as error:
@@ -192,7 +202,7 @@ def check_dataset(cfg: dict, workers: int | None = None) -> dict:
             warnings.extend(
                 dict(
                     file='the label mask',
-                    problem=f'leaves no label of {name}: a run would stop',
+                    problem=f'hides all labels of {name}: a run would stop',
                 )
                 for name in dataset.tasks
                 if setting is not None
@@ -210,7 +220,7 @@ def check_dataset(cfg: dict, workers: int | None = None) -> dict:
 def _problem(error: Exception, file: str | None = None) -> dict:
     if isinstance(error, DataFileError):
         return dict(file=error.path, problem=error.problem)
-    # What a reader or a task of the user's raises is a finding too.
+    # Readers and tasks of the user may raise other exceptions.
     kind = '' if type(error) is ValueError else f'{type(error).__name__}: '
     return dict(file=str(file), problem=f'{kind}{error}')
 
@@ -221,13 +231,13 @@ def _read_all(
     report: dict,
     workers: int | None,
 ) -> None:
-    """Read all files and add to the report what they hold."""
+    """Read all files; add their statistics and problems to the report."""
     done = parallel_map(partial(_read_one, tasks), samples, workers, POOL_FROM)
     report['read'] = len(samples)
     report['shapes'] = _count(shape for item in done if (shape := item[0]))
     known = {(error['file'], error['problem']) for error in report['errors']}
     for error in (error for item in done for error in item[2]):
-        # One file can hold the labels of several tasks.
+        # One file can contain the labels of several tasks.
         if (error['file'], error['problem']) not in known:
             known.add((error['file'], error['problem']))
             report['errors'].append(error)
@@ -257,8 +267,10 @@ def _count(shapes: Iterator[str]) -> dict[str, int]:
 def _read_one(
     tasks: Mapping[str, Task], info: dict
 ) -> tuple[str | None, dict[str, tuple[str, dict]], list[dict], list[dict]]:
-    """Read a sample: its image's shape, its labels' statistics, errors and
-    doubts.
+    """Read one sample.
+
+    Returns:
+        Shape of the image, statistics of the labels, errors and warnings.
     """
     errors, doubts, labels, size = [], [], {}, None
     try:
@@ -283,7 +295,7 @@ def _read_one(
 
 
 def _doubts(file: DataFile, label: bool) -> list[dict]:
-    """What a picture's metadata makes doubtful."""
+    """Return warnings about the metadata of an image file."""
     if os.path.splitext(file.path)[1].lower() not in PHOTO_ENDINGS:
         return []
     found = picture_doubts(file.path, label)
@@ -295,11 +307,11 @@ def _text(shape: Sequence[int]) -> str:
 
 
 def format_report(report: dict, most: int = 20) -> str:
-    """A report as a text for people.
+    """Format a report as text.
 
     Args:
-        report: What :func:`check_config` returned of a data set.
-        most: Lines of errors, and of warnings; the JSON has all.
+        report: One report of :func:`check_config`.
+        most: Maximum number of lines for errors, and also for warnings.
     """
     published = report['published']
     part = f', {report["part"]}' if report['part'] else ''
@@ -348,7 +360,7 @@ def format_report(report: dict, most: int = 20) -> str:
 
 
 def _grouped_lines(found: Sequence[Mapping[str, str]]) -> Iterator[str]:
-    """A line for each finding, but one for a folder with many alike."""
+    """Yield a line per finding, or one line for many alike in a folder."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for item in found:
         folder, name = os.path.split(item['file'])

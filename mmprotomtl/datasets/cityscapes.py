@@ -1,4 +1,4 @@
-"""Cityscapes in the form of MTAN: 7 or 19 classes, 2 tasks."""
+"""Cityscapes in the layout of MTAN: 7 or 19 classes, 2 tasks."""
 
 from collections.abc import Callable, Mapping
 from typing import ClassVar
@@ -9,8 +9,8 @@ from mmprotomtl.utils.errors import check_choice
 
 from .mtan_dataset import MTANDataset
 
-#: Names by the number of classes: the groups of Cityscapes, and its training
-#: classes, in their official order.
+#: Number of classes -> their names in official order: the 7 categories or the
+#: 19 training classes of Cityscapes.
 CLASSES = {
     7: (
         'flat', 'construction', 'object', 'nature', 'sky', 'human', 'vehicle',
@@ -28,19 +28,20 @@ CLASSES = {
 class CityscapesMTDataset(MTANDataset):
     """Cityscapes as MTAN published it.
 
-    ``data_root/{train,val}/{image,label_7,label_19,depth}/{i}.npy``, 2,975
-    and 500 samples at 128 x 256 (there is a form of 256 x 512): image ``H x W
-    x 3`` in 0 .. 1, labels from 0 (-1 = unlabelled). What the folder calls
-    ``depth`` is **disparity**, inverse depth without a unit (0 = unknown):
-    near things have high values, and a zoom by s multiplies it by s.
+    Files are ``data_root/{train,val}/{image,label_7,label_19,depth}/{i}.npy``,
+    2,975 and 500 samples of 128 x 256 pixels (also published at 256 x 512).
+    Images are ``H x W x 3`` in 0 .. 1. Class labels count from 0,
+    -1 = unlabelled. The folder named ``depth`` has **disparity**, inverse
+    depth without a unit (0 = unknown): near objects have high values, and a
+    zoom by s multiplies disparity by s.
 
     Args:
-        num_classes: 7 (``label_7``, the form of most tables) or 19
+        num_classes: 7 (``label_7``, used in most published tables) or 19
             (``label_19``).
         **kwargs: See :class:`MultiTaskDataset`.
 
     Raises:
-        ValueError: ``num_classes`` is neither.
+        ValueError: ``num_classes`` is neither 7 nor 19.
     """
 
     METAINFO: ClassVar[dict] = dict(
@@ -58,19 +59,19 @@ class CityscapesMTDataset(MTANDataset):
 
     @classmethod
     def task_facts(cls, args: Mapping) -> Mapping[str, dict]:
-        """The tasks, with the classes that were chosen."""
+        """Return the facts of each task, with ``num_classes`` classes."""
         number = args.get('num_classes', 7)
         check_choice('num_classes', number, CLASSES)
         semseg = dict(num_classes=number, classes=CLASSES[number])
         return {**cls.METAINFO['tasks'], 'semseg': semseg}
 
     def known_tasks(self) -> Mapping[str, dict]:
-        """:meth:`task_facts` of this data set."""
+        """Return :meth:`task_facts` for this data set's arguments."""
         return self.task_facts(dict(num_classes=self.num_classes))
 
     @property
     def folders(self) -> Mapping[str, tuple[str, Callable]]:
-        """Where the labels are."""
+        """Task -> folder of its labels and reader, see ``FOLDERS``."""
         return {
             task: (folder.format(self.num_classes), read)
             for task, (folder, read) in self.FOLDERS.items()

@@ -1,4 +1,4 @@
-"""Several data sets, each labelled for some tasks, as one training set."""
+"""Several data sets, each with labels of some tasks, as one training set."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,23 +15,26 @@ from .wrappers import ConcatDataset
 
 @DATASETS.register_module()
 class MultiTaskConcatDataset(ConcatDataset):
-    """Data sets one after the other: one labels depth, the next semantics.
+    """Concatenation of data sets that are labelled for different tasks.
 
-    It has the tasks of all of them; an image has labels of the tasks that its
-    data set names. Each data set keeps its own pipeline and label mask. Ids
-    of samples get the number of their data set in front (``1-0007``).
+    For example, one data set has labels of depth, the next of semantic
+    segmentation. The concatenation has the tasks of all parts, and an image
+    has labels of the tasks of its own part. Each part keeps its pipeline and
+    label mask. Sample ids are prefixed with the number of the part
+    (``1-0007``).
 
     Args:
         datasets: Data sets of this package, or their configs.
         lazy_init: Whether to read the lists of files later.
 
     Attributes:
-        label_mask: Which labels of all data sets are used, and what each
-            one's mask says of itself; None before the lists are read.
+        label_mask: Which labels of all parts are used, with a summary of each
+            part's mask; None before the lists are read.
 
     Raises:
-        ValueError: There is none, one is not of this package, or two mean
-            different things by a task (other classes, another unit).
+        ValueError: ``datasets`` is empty, a part is not a
+            :class:`MultiTaskDataset`, or two parts define a task differently
+            (other classes, another unit).
     """
 
     datasets: list[MultiTaskDataset]
@@ -52,18 +55,19 @@ class MultiTaskConcatDataset(ConcatDataset):
         for place, part in enumerate(built):
             if not isinstance(part, MultiTaskDataset):
                 raise ValueError(
-                    f'datasets[{place}] is a {type(part).__name__}, no data '
-                    'set of many tasks'
+                    f'datasets[{place}] is a {type(part).__name__}, not a '
+                    'MultiTaskDataset'
                 )
         self._task_args = _merge(built)
         self.tasks: dict[str, Task] = build_tasks(self._task_args)
         self.label_mask: LabelMask | None = None
-        # mmengine would refuse meta information that differs; ours is merged.
+        # mmengine refuses parts whose meta information differs, unless the
+        # keys are ignored; the property `metainfo` below merges it.
         differing = sorted({key for part in built for key in part.metainfo})
         super().__init__(built, lazy_init, ignore_keys=differing)
 
     def full_init(self) -> None:
-        """Read the lists of all data sets."""
+        """Read the lists of files of all parts, and merge their masks."""
         if self._fully_initialized:
             return
         super().full_init()
@@ -88,7 +92,7 @@ class MultiTaskConcatDataset(ConcatDataset):
 
     @property
     def metainfo(self) -> dict:
-        """The tasks of all, what is labelled of them, and the parts'."""
+        """Merged tasks, summary of the label mask, and the parts' metainfo."""
         info: dict[str, Any] = dict(
             tasks={name: dict(args) for name, args in self._task_args.items()},
             datasets=[
@@ -101,13 +105,13 @@ class MultiTaskConcatDataset(ConcatDataset):
         return info
 
     def get_data_info(self, idx: int) -> dict:
-        """The entry of one sample, before its pipeline."""
+        """Return the entry of one sample, before its pipeline."""
         place, index = self._get_ori_dataset_idx(idx)
         info = self.datasets[place].get_data_info(index)
         return {**info, 'sample_id': _named(place, info['sample_id'])}
 
     def __getitem__(self, idx: int) -> dict:
-        """One sample after its data set's pipeline."""
+        """Return one sample after the pipeline of its part."""
         self.full_init()
         place, index = self._get_ori_dataset_idx(idx)
         results = self.datasets[place][index]
@@ -126,7 +130,7 @@ def _named(place: int, sample_id: str) -> str:
 
 
 def _mask_of(part: MultiTaskDataset) -> LabelMask:
-    """The label mask of a part; of one without a mask, every label."""
+    """Return the label mask of a part, or a full mask if it has none."""
     if part.label_mask is not None:
         return part.label_mask
     infos = map(part.get_data_info, range(len(part)))
@@ -135,10 +139,10 @@ def _mask_of(part: MultiTaskDataset) -> LabelMask:
 
 
 def _merge(datasets: Sequence[BaseDataset]) -> dict[str, dict]:
-    """The arguments of all tasks; the first data set's over the others'.
+    """Merge the arguments of all tasks; earlier data sets take precedence.
 
     Raises:
-        ValueError: Two data sets mean different things by a task.
+        ValueError: Two data sets define a task differently.
     """
     merged: dict[str, dict] = {}
     meant: dict[tuple[str, str], tuple[int, object]] = {}

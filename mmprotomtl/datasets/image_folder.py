@@ -1,4 +1,4 @@
-"""People's own data: a folder of images and one of labels for each task."""
+"""A user's own data: a folder of images and a folder of labels per task."""
 
 from collections.abc import Container, Mapping, Sequence
 from functools import partial
@@ -9,11 +9,10 @@ from mmprotomtl.label_masks import LabelMask
 from mmprotomtl.readers import (
     DataFile,
     check_folder,
+    image_file,
     plain_name,
     read_ids,
     read_label,
-    read_npy,
-    read_rgb,
 )
 from mmprotomtl.readers.labels import OWN_ENDINGS
 from mmprotomtl.readers.pictures import PHOTO_ENDINGS
@@ -22,15 +21,16 @@ from mmprotomtl.utils.errors import DataFileError, check_choice
 
 from .multitask_dataset import MultiTaskDataset
 
-#: What images may be.
+#: File name suffixes of images.
 IMAGE_ENDINGS = (*PHOTO_ENDINGS, '.npy')
-#: Images in formats that are not read: refused, not passed over.
+#: Suffixes of unsupported image formats. Such files are refused rather than
+#: skipped, so that no image is missing without notice.
 OTHER_IMAGES = ('.gif', '.heic', '.heif', '.avif', '.jp2', '.jfif', '.ppm')
-#: Options of a folder of labels.
+#: Allowed options of a label folder.
 OPTIONS = (
     'folder', 'scale', 'offset', 'ignore', 'threshold', 'key', 'votes',
 )  # fmt: skip
-#: Those that only make sense of labels of yes and no.
+#: Options that are allowed for binary labels only.
 BINARY_OPTIONS = ('threshold', 'votes')
 
 
@@ -38,12 +38,12 @@ BINARY_OPTIONS = ('threshold', 'votes')
 class ImageFolderMTDataset(MultiTaskDataset):
     """A folder of images, and a folder of labels for each task.
 
-    A label belongs to the image of the same name without its ending; an image
-    without a label of a task has none, and that is all there is to say of
-    missing annotation. Labels are pictures (png, tiff; jpg where the task
-    measures something), ``npy`` or ``mat`` files; what their values mean is
-    said by the task (classes from 0, 255 = unlabelled; depth in metres; ...),
-    or by the options of the folder::
+    Image and label have the same file name apart from the suffix. An image
+    without a label file of a task is unlabelled for that task; nothing else
+    has to be declared. Labels are image files (png, tiff; jpg for regression
+    tasks only), ``npy`` or ``mat`` files. By default their values are those
+    that the task expects (classes from 0, 255 = unlabelled; depth in metres;
+    ...); options of the folder convert other values::
 
         folders=dict(
             semseg=dict(folder='masks', ignore=(0, 255), offset=-1),  # from 1
@@ -54,20 +54,21 @@ class ImageFolderMTDataset(MultiTaskDataset):
         )
 
     Args:
-        folders: Task -> folder of its labels, below ``data_root``, or a dict
-            of ``folder`` and ``scale``, ``offset``, ``ignore``, ``threshold``,
-            ``key`` and ``votes``, see :func:`mmprotomtl.readers.read_label`.
-        tasks: As the config's ``tasks``, all of them among ``folders``.
-        images: Folder of the images.
-        ids: File with the ids (names without ending) of the images that are
-            used, one a line; None: all.
+        folders: Task -> folder of its labels, relative to ``data_root``, or a
+            dict with ``folder`` and the optional ``scale``, ``offset``,
+            ``ignore``, ``threshold``, ``key`` and ``votes``, see
+            :func:`mmprotomtl.readers.read_label`.
+        tasks: The config's ``tasks``. Each task needs a folder.
+        images: Folder of the images, relative to ``data_root``.
+        ids: File with the ids (file names without suffix) of the images to
+            use, one per line; None: all images.
         **kwargs: See :class:`MultiTaskDataset`. ``{split}`` in ``images``,
-            ``ids`` or a folder becomes ``split``.
+            ``ids`` or a folder is replaced by ``split``.
 
     Raises:
         ValueError: A task has no folder, or an option is unknown.
-        DataFileError: A folder is missing, two files have one name, or a
-            label has no image.
+        DataFileError: A folder is missing, two files of a folder differ in
+            their suffix only, or a label has no image.
     """
 
     SPLITS: ClassVar[Sequence[str]] = ('train', 'val', 'test')
@@ -92,23 +93,23 @@ class ImageFolderMTDataset(MultiTaskDataset):
 
     @classmethod
     def task_facts(cls, args: Mapping) -> Mapping[str, dict]:
-        """Those that have a folder; what they mean is the config's matter."""
+        """Return the tasks with a folder; the files tell nothing more."""
         return {name: {} for name in args['folders']}
 
     def known_tasks(self) -> Mapping[str, dict]:
-        """:meth:`task_facts` of this data set."""
+        """Return :meth:`task_facts` for this data set's arguments."""
         return self.task_facts(dict(folders=self.folders))
 
     def has_label(self, sample_id: str, task: str) -> bool:
-        """Whether there is a file."""
+        """Whether the image has a label file of the task."""
         return task in self._labelled[sample_id]
 
     def applicable(self, sample_id: str, task: str) -> bool:
-        """Whether there is a label."""
+        """Whether the image has a label file of the task."""
         return self.has_label(sample_id, task)
 
     def make_label_mask(self, samples: Sequence[str]) -> LabelMask:
-        """The label mask; without ``partial_labels``, every file is used."""
+        """Make the label mask; without ``partial_labels``, use every file."""
         mask = super().make_label_mask(samples)
         if mask is None:
             mask = LabelMask(self._labelled, list(self.tasks), 'as-on-disk')
@@ -118,8 +119,10 @@ class ImageFolderMTDataset(MultiTaskDataset):
         return Path(self.data_root, place.replace('{split}', self.split))
 
     def _list(self, place: str, images: Container = ()) -> dict[str, Path]:
-        """The files of a folder by their names without ending; one that has
-        an image's name and another ending is refused, not passed over.
+        """List the files of a folder by their names without suffix.
+
+        In a folder of labels (``images`` given), a file that has the name of
+        an image but an unsupported suffix is refused rather than skipped.
         """
         folder = self._path(place)
         check_folder(folder, ' (see docs/own_data.md)')
@@ -133,13 +136,14 @@ class ImageFolderMTDataset(MultiTaskDataset):
                 if stem in images:
                     self.refuse(
                         str(path),
-                        'has the name of an image, but is none of '
-                        f'{", ".join(endings)}',
+                        'has the name of an image, but its format is not '
+                        f'supported; use {", ".join(endings)}',
                     )
                 elif not images and ending in OTHER_IMAGES:
                     self.refuse(
                         str(path),
-                        f'an image that is none of {", ".join(endings)}',
+                        'an image of a format that is not supported; use '
+                        f'{", ".join(endings)}',
                     )
                 continue
             if stem in files:
@@ -152,10 +156,10 @@ class ImageFolderMTDataset(MultiTaskDataset):
         return files
 
     def load_data_list(self) -> list[dict]:
-        """List the images in the order of their names, or of ``ids``.
+        """List the images, sorted by name or in the order of ``ids``.
 
         Raises:
-            DataFileError: See the class.
+            DataFileError: There is no image, or see the class.
         """
         images = self._list(self.images)
         if not images:
@@ -185,13 +189,10 @@ class ImageFolderMTDataset(MultiTaskDataset):
                     )
         samples = []
         for stem in self._chosen(images):
-            path = str(images[stem])
-            is_npy = Path(path).suffix.lower() == '.npy'
-            read_image = read_npy if is_npy else read_rgb
             samples.append(
                 dict(
                     sample_id=stem,
-                    image=DataFile(path, read_image),
+                    image=image_file(images[stem]),
                     labels=labels[stem],
                 )
             )
@@ -207,17 +208,18 @@ class ImageFolderMTDataset(MultiTaskDataset):
             if sample not in images:
                 self.refuse(
                     path,
-                    f'{sample!r} is no image in {self._path(self.images)}',
+                    f'there is no image {sample!r} in '
+                    f'{self._path(self.images)}',
                 )
         return [sample for sample in chosen if sample in images]
 
 
 def _check_options(task: str, given: str | Mapping) -> dict:
-    """The options of a folder of labels.
+    """Return the checked options of a label folder.
 
     Raises:
-        ValueError: One of them is unknown or not allowed, or there is no
-            folder.
+        ValueError: An option is unknown or not allowed, or ``folder`` is
+            missing.
     """
     options = dict(folder=given) if isinstance(given, str) else dict(given)
     for key in options:
@@ -238,13 +240,13 @@ def _check_binary(task: str, options: Mapping) -> None:
         if options.get(key) is not None and options['kind'] != 'binary':
             raise ValueError(
                 f'folders.{task}.{key}={options[key]!r} is not allowed: it '
-                f'makes 0 and 1 of a label, and {task} is no task of yes and '
-                'no'
+                f'converts a label to 0 and 1, and {task} is not a binary '
+                'task'
             )
 
 
 def _note(task: str, options: Mapping, kind: str) -> str:
-    """Which settings decide on a label's values."""
+    """Describe the settings that decide on a label's values, for errors."""
     given = ', '.join(f'{key}={value!r}' for key, value in options.items())
     text = (
         f'folders.{task} has {given or "no options"}: the label is the stored '
@@ -252,5 +254,5 @@ def _note(task: str, options: Mapping, kind: str) -> str:
         'pixels without a label'
     )
     if kind == 'binary':
-        text += '; `threshold` makes 0 and 1 of values between'
+        text += '; `threshold` converts other values to 0 and 1'
     return text

@@ -1,4 +1,4 @@
-"""What the data sets that MTAN published share: numbered .npy files."""
+"""Base class of the data sets that MTAN published as numbered .npy files."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -11,19 +11,20 @@ from .multitask_dataset import MultiTaskDataset
 
 
 class MTANDataset(MultiTaskDataset):
-    """``data_root/{train,val}/FOLDER/{i}.npy``, with ``image`` one of the
-    folders: ``H x W x 3`` in 0 .. 1. Row i of a published label mask is
-    ``{i}.npy``. ``val`` is the official test set.
+    """Base class of data sets in the layout of MTAN.
 
-    A subclass says in :attr:`FOLDERS` where its labels are.
+    Files are ``data_root/{train,val}/FOLDER/{i}.npy``. The folder ``image``
+    has the images, ``H x W x 3`` in 0 .. 1; a subclass lists the folders of
+    its labels in :attr:`FOLDERS`. Row i of a published label mask belongs to
+    ``{i}.npy``. ``val`` is the official test set.
     """
 
-    #: Task -> folder of its labels, and how they are read.
+    #: Task -> folder of its labels, and the reader of its files.
     FOLDERS: ClassVar[Mapping[str, tuple[str, Callable]]]
 
     @property
     def folders(self) -> Mapping[str, tuple[str, Callable]]:
-        """:attr:`FOLDERS`, after the data set's arguments."""
+        """:attr:`FOLDERS`; a subclass may adapt it to its arguments."""
         return self.FOLDERS
 
     def load_data_list(self) -> list[dict]:

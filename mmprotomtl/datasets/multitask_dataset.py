@@ -1,4 +1,4 @@
-"""What all data sets of dense multi-task prediction share."""
+"""Base class of all data sets for dense multi-task prediction."""
 
 import os
 import random
@@ -20,41 +20,41 @@ from .transforms.partial_annotation import split_label_masks
 
 
 class MultiTaskDataset(BaseDataset):
-    """Images with labels of several tasks, each image of some.
+    """Images with labels of several tasks; each image may lack some labels.
 
-    A subclass is a layout on disk: its ``METAINFO['tasks']`` holds what the
-    files say of each task (the classes of ``semseg``, see
-    :meth:`task_facts`), and :meth:`load_data_list` says where the files are
-    and how they are read.
+    A subclass implements one layout on disk. Its ``METAINFO['tasks']`` has the
+    facts of the files about each task (such as the classes of ``semseg``, see
+    :meth:`task_facts`), and its :meth:`load_data_list` lists the files and
+    their readers.
 
     Each entry of the data list is a dict with ``sample_id`` (str), ``image``
     (a :class:`~mmprotomtl.readers.files.DataFile`, RGB) and ``labels`` (task
-    -> DataFile). No label file is touched before a transform loads it, and
-    the files of labels that the label mask hides are not in the list.
+    -> DataFile). No label file is opened before a transform loads it. Labels
+    that the label mask hides are not in the list.
 
     Args:
-        tasks: Name -> arguments, as the config's ``tasks``; what the files say
-            of a task is filled in. None: all of the data set's tasks. In the
-            config of a run it is left out: ``load_config`` hands the run's
-            tasks to all data sets.
+        tasks: Name -> arguments, like the config's ``tasks``; facts of the
+            files are filled in. None: all tasks of the data set. Leave it out
+            in the config of a run: ``load_config`` passes the run's tasks to
+            all data sets.
         partial_labels: Which labels are used: a protocol's name
             (``'one-label'``), the path of a mask file, or a dict such as
             ``dict(protocol='ratio', ratio=0.3, seed=1)``, see
             :class:`~mmprotomtl.label_masks.PartialLabels`. None: all labels,
             unless a step of the pipeline is a :class:`PartialAnnotation`.
-        split: The part of the data set.
-        filter_cfg: ``dict(drop_unlabelled=True)`` leaves out images that have
-            no label of ``tasks``, or to which the label mask leaves none.
-        holdout: ``dict(fraction=.1, seed=0, part='train')``: keep only this
-            part of the split. ``part='val'`` is ``fraction`` of its images,
-            drawn with ``seed``; ``part='train'`` is all others. A label mask
-            still speaks of all images of the split.
+        split: One of :attr:`SPLITS`.
+        filter_cfg: ``dict(drop_unlabelled=True)`` leaves out images without
+            any label of ``tasks``, after the label mask was applied.
+        holdout: ``dict(fraction=.1, seed=0, part='train')`` keeps only a part
+            of the split. ``part='val'`` is a random ``fraction`` of its
+            images, drawn with ``seed``; ``part='train'`` is all other images.
+            The label mask is still made for all images of the split.
         **kwargs: See :class:`mmengine.dataset.BaseDataset`.
 
     Attributes:
         partial_labels: The setting; None: no label is hidden.
-        label_mask: Which labels are used, made when the list of files is
-            read; None before, or if no label is hidden.
+        label_mask: Which labels are used. It is made when the list of files
+            is read; None before that, or if no label is hidden.
 
     Raises:
         ValueError: A setting is not allowed, or there are two label masks.
@@ -62,14 +62,14 @@ class MultiTaskDataset(BaseDataset):
 
     METAINFO: ClassVar[dict] = dict(tasks={})
     _fully_initialized: bool
-    #: Names of the parts.
+    #: Names of the splits.
     SPLITS: ClassVar[Sequence[str]] = ('train', 'val')
-    #: Those that published tables are scored on; no checkpoint is chosen on
+    #: Splits on which published tables are scored. No checkpoint is chosen on
     #: them. Most data sets of the field call theirs `val`.
     TEST_SPLITS: ClassVar[Sequence[str]] = ('val', 'test')
-    #: Part -> how many images its authors published, where that is known.
+    #: Split -> number of images that the authors published, if known.
     PUBLISHED: ClassVar[Mapping[str, int]] = {}
-    #: Where the errors of :meth:`refuse` go; None: they are raised.
+    #: List that collects the errors of :meth:`refuse`; None: they are raised.
     problems: list[DataFileError] | None = None
 
     def __init__(
@@ -90,7 +90,8 @@ class MultiTaskDataset(BaseDataset):
         self.holdout = None if holdout is None else _check_holdout(**holdout)
         self._task_args = self._fill_in(tasks)
         self.tasks: dict[str, Task] = build_tasks(self._task_args)
-        # Built from our registry, they are found whatever the default scope.
+        # Built here, from our registry, so that they are found with any
+        # default scope.
         steps, masks = split_label_masks(
             [
                 TRANSFORMS.build(step) if isinstance(step, Mapping) else step
@@ -112,15 +113,15 @@ class MultiTaskDataset(BaseDataset):
 
     @classmethod
     def task_facts(cls, args: Mapping) -> Mapping[str, dict]:
-        """What the files say of each task that they label.
+        """Return the facts of the files about each task.
 
-        Facts are arguments of the tasks that follow from the files: classes
-        and palette, unit, the edge benchmark's ``max_dist``, the range of
-        depths that pictures show. How a task is weighted and scored is the
-        run's choice, not the files'.
+        Facts are those arguments of a task that follow from the files: classes
+        and palette, unit, the edge benchmark's ``max_dist``, and the range of
+        depths in visualisations. Loss weights and metrics are settings of the
+        run and no facts.
 
         Args:
-            args: The data set's own arguments, as in a config.
+            args: The data set's arguments, as in a config.
 
         Returns:
             Task -> facts, in the order of the columns of published masks.
@@ -129,15 +130,15 @@ class MultiTaskDataset(BaseDataset):
         return cls.METAINFO['tasks']
 
     def known_tasks(self) -> Mapping[str, dict]:
-        """:meth:`task_facts` of this data set."""
+        """Return :meth:`task_facts` for this data set's arguments."""
         return self.task_facts({})
 
     def _fill_in(self, tasks: Mapping[str, dict] | None) -> dict[str, dict]:
-        """The arguments of the tasks, completed by the facts of the files.
+        """Complete the arguments of the tasks by the facts of the files.
 
         Raises:
             ValueError: The data set has no such task, or an argument
-                contradicts the files.
+                contradicts the facts.
         """
         known = self.known_tasks()
         if tasks is None:
@@ -155,7 +156,7 @@ class MultiTaskDataset(BaseDataset):
 
     @property
     def metainfo(self) -> dict:
-        """Tasks, and what is labelled of them; plain values only."""
+        """Tasks, split, holdout and label mask, as plain values."""
         info = super().metainfo
         info['tasks'] = {n: dict(args) for n, args in self._task_args.items()}
         info['split'] = self.split
@@ -166,10 +167,14 @@ class MultiTaskDataset(BaseDataset):
         return info
 
     def refuse(self, path: str, problem: str) -> None:
-        """Say what is wrong with a file, where reading the list can go on.
+        """Report a problem after which the list can still be read further.
+
+        Args:
+            path: The file.
+            problem: What is wrong with it.
 
         Raises:
-            DataFileError: Unless a check of the data collects the errors.
+            DataFileError: Always, unless :attr:`problems` collects the errors.
         """
         error = DataFileError(path, problem)
         if self.problems is None:
@@ -177,36 +182,37 @@ class MultiTaskDataset(BaseDataset):
         self.problems.append(error)
 
     def has_label(self, sample_id: str, task: str) -> bool:
-        """Whether there is a label of a task for an image, hidden or not."""
+        """Whether an image has a label of a task on disk, hidden or not."""
         del sample_id, task
         return True
 
     def applicable(self, sample_id: str, task: str) -> bool:
-        """Whether an image can have labels of a task at all (body parts need
-        a person); asked where a protocol draws labels.
+        """Whether an image can have a useful label of a task.
+
+        Body parts, for example, need a person in the image. Protocols that
+        draw label masks use it.
         """
         del sample_id, task
         return True
 
     def make_label_mask(self, samples: Sequence[str]) -> LabelMask | None:
-        """Read or draw the label mask, after the list of files was read.
+        """Read or draw the label mask. The list of files must have been read.
 
         Args:
             samples: Ids of all images of the split.
 
         Returns:
-            The mask; None: no label is hidden.
+            The mask; None if no label is hidden.
 
         Raises:
-            DataFileError: The file of the mask is damaged, or of another data
-                set.
+            DataFileError: The mask file is damaged, or it belongs to another
+                data set.
             ValueError: The settings of the protocol are wrong.
         """
         if self.partial_labels is None:
             return None
-        # With protocol `full`, all labels are those that there are; whether
-        # one of body parts shows a person takes a look at it, and makes no
-        # difference.
+        # Protocol `full` uses every label file. `applicable` would have to
+        # open the files of body parts to find people, without any benefit.
         whole = self.partial_labels.protocol == 'full'
         mask = self.partial_labels.label_mask(
             samples,
@@ -224,12 +230,16 @@ class MultiTaskDataset(BaseDataset):
             raise DataFileError(
                 str(mask.source),
                 f'a mask of another data set: {len(missing)} labels that it '
-                f'names are not there, such as {", ".join(missing[:3])}',
+                f'lists do not exist, such as {", ".join(missing[:3])}',
             )
         return mask
 
     def full_init(self) -> None:
-        """Read the list of samples, without the labels that are hidden."""
+        """Read the list of samples and remove the hidden labels from it.
+
+        Raises:
+            ValueError: There is no sample.
+        """
         if self._fully_initialized:
             return
         samples = self.load_data_list()
@@ -267,17 +277,17 @@ class MultiTaskDataset(BaseDataset):
         self._fully_initialized = True
 
     def get_data_info(self, idx: int) -> dict:
-        """The entry of one sample, with the task objects."""
+        """Return the entry of one sample, with the task objects."""
         info = super().get_data_info(idx)
         info['tasks'] = self.tasks
         return info
 
     def prepare_data(self, idx: int) -> dict:
-        """One sample after the pipeline.
+        """Return one sample after the pipeline.
 
-        If the sampler sent a seed with the index, the random decisions of the
-        transforms follow from it alone: they are the same for any number of
-        loader workers, and after a resume.
+        If the index carries a seed of the sampler, all random decisions of
+        the transforms depend on this seed only. So they are the same for any
+        number of loader workers and after a resume.
         """
         seed = sample_seed(idx)
         if seed is not None:
@@ -289,10 +299,10 @@ class MultiTaskDataset(BaseDataset):
 def _check_holdout(
     fraction: float = 0.1, seed: int = 0, part: str = 'train'
 ) -> dict:
-    """The settings of ``holdout``, complete.
+    """Return all settings of ``holdout``, with defaults filled in.
 
     Raises:
-        ValueError: One of them is not allowed.
+        ValueError: A setting is not allowed.
     """
     check_choice('holdout.part', part, ('train', 'val'))
     if not 0 < fraction < 1:
@@ -304,7 +314,7 @@ def _check_holdout(
 
 
 def _holdout_ids(samples: Sequence[str], holdout: dict | None) -> set[str]:
-    """The ids of the part that ``holdout`` names."""
+    """Return the ids of the part that ``holdout`` selects."""
     if holdout is None:
         return set(samples)
     number = max(round(len(samples) * holdout['fraction']), 1)

@@ -1,4 +1,4 @@
-"""NYUD-v2 with 40 classes and 4 tasks, in its two published archives."""
+"""NYUD-v2 with 40 classes and 4 tasks, in either of two public archives."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -35,16 +35,16 @@ class NYUDv2Dataset(MultiTaskDataset):
 
     ``data_root`` has the folders ``images``, ``segmentation`` (png, 1 .. 40,
     0 = unlabelled), ``depth`` (npy, metres, 0 = unknown), ``normals``,
-    ``edge`` and the lists ``gt_sets/{train,val}.txt``. Of the two archives
-    that there are, the files say which it is:
+    ``edge`` and the lists ``gt_sets/{train,val}.txt``. There are two public
+    archives; the suffixes of the files decide which one it is:
 
     * ``NYUDv2``: images png, about 425 x 560; normals png, n = 2 v / 255 - 1;
       edges png, v / 255.
     * ``NYUD_MT``: images jpg, 480 x 640; normals npy, -1 .. 1; edges npy, 0
       or 1.
 
-    Their images are cropped differently, so labels of the one do not fit the
-    images of the other. ``val`` is the official test set.
+    Their images are cropped differently, so labels of one archive do not fit
+    the images of the other. ``val`` is the official test set.
     """
 
     METAINFO: ClassVar[dict] = dict(
@@ -56,7 +56,7 @@ class NYUDv2Dataset(MultiTaskDataset):
         )
     )
     PUBLISHED: ClassVar[dict] = dict(train=795, val=654)
-    #: Archive -> folder -> ending and reader, where the archives differ.
+    #: Archive -> folder -> suffix and reader, for folders that differ.
     ARCHIVES: ClassVar[dict] = dict(
         NYUDv2=dict(
             images=('.png', read_rgb),
@@ -69,7 +69,7 @@ class NYUDv2Dataset(MultiTaskDataset):
             edge=('.npy', read_npy),
         ),
     )
-    #: Where they do not.
+    #: Folder -> suffix and reader, for folders that both archives share.
     COMMON: ClassVar[dict] = dict(
         segmentation=('.png', read_classes_from_1),
         depth=('.npy', read_npy),
@@ -79,7 +79,7 @@ class NYUDv2Dataset(MultiTaskDataset):
     )
 
     def _archive(self) -> str:
-        """Which archive is on disk.
+        """Return the name of the archive that is on disk.
 
         Raises:
             DataFileError: There are no images, or files of both archives.
@@ -108,7 +108,7 @@ class NYUDv2Dataset(MultiTaskDataset):
             raise DataFileError(
                 str(self.data_root),
                 f'a mixture of two archives: {both}; their crops differ, so '
-                'keep each in a folder of its own',
+                'put each into a separate folder',
             )
         if not found:
             raise DataFileError(str(images), f'no images{hint}')

@@ -1,4 +1,4 @@
-"""NYU-v2 in the form of MTAN: 13 classes, 3 tasks."""
+"""NYU-v2 in the layout of MTAN: 13 classes, 3 tasks."""
 
 from typing import ClassVar
 
@@ -26,13 +26,14 @@ CLASSES = (
 
 @DATASETS.register_module()
 class NYUv2Dataset(MTANDataset):
-    """NYU-v2 as MTAN published it, the form of all partial-label tables.
+    """NYU-v2 as MTAN published it; all partial-label papers use this form.
 
-    ``data_root/{train,val}/{image,label,depth,normal}/{i}.npy``, 795 and 654
-    samples at 288 x 384: image ``H x W x 3`` in 0 .. 1, label -1 .. 12 (-1 =
-    unlabelled), depth ``H x W x 1`` in metres (0 = unknown), normal ``H x W x
-    3`` unit vectors ((0, 0, 0) = unknown). ``val`` is the official test set.
-    Row i of a published label mask is ``{i}.npy``.
+    Files are ``data_root/{train,val}/{image,label,depth,normal}/{i}.npy``,
+    795 and 654 samples of 288 x 384 pixels. Images are ``H x W x 3`` in
+    0 .. 1, labels -1 .. 12 (-1 = unlabelled), depth is ``H x W x 1`` in metres
+    (0 = unknown), normals are unit vectors ``H x W x 3`` ((0, 0, 0) =
+    unknown). ``val`` is the official test set. Row i of a published label mask
+    belongs to ``{i}.npy``.
     """
 
     METAINFO: ClassVar[dict] = dict(

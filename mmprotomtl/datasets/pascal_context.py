@@ -34,26 +34,27 @@ class PASCALContextMTDataset(MultiTaskDataset):
     """PASCAL-Context with semantic segmentation, human parts, saliency,
     normals and edges, 4,998 and 5,105 images.
 
-    ``data_root`` is the archive ``PASCALContext`` or ``PASCAL_MT``, they have
-    one layout:
+    ``data_root`` is the archive ``PASCALContext`` or ``PASCAL_MT``. Both have
+    the same layout:
 
     * ``JPEGImages/{id}.jpg``, ``ImageSets/Context/{train,val}.txt``;
-    * ``semseg/VOC12/{id}.png``, else ``semseg/pascal-context/{id}.png``: the
-      21 classes of PASCAL VOC (not mmseg's 59 or 60), 255 = unlabelled;
-    * ``human_parts/{id}.mat``: PASCAL-Part, of which the parts of people
-      become 6; an image without any counts as unlabelled;
-    * ``pascal-context/trainval/{id}.mat``: ``LabelMap``, edges are where its
-      459 classes meet;
-    * ``normals_distill/{id}.png``: n = 2 v / 255 - 1, known where the class
-      in ``LabelMap`` is one of 170;
+    * ``semseg/VOC12/{id}.png``, or if it does not exist
+      ``semseg/pascal-context/{id}.png``: the 21 classes of PASCAL VOC (not
+      mmseg's 59 or 60), 255 = unlabelled;
+    * ``human_parts/{id}.mat``: PASCAL-Part; the parts of people are grouped to
+      6 classes, and an image without people counts as unlabelled;
+    * ``pascal-context/trainval/{id}.mat``: ``LabelMap``; edges are the
+      boundaries between its 459 classes;
+    * ``normals_distill/{id}.png``: n = 2 v / 255 - 1; valid pixels are those
+      whose class in ``LabelMap`` is one of 170;
     * ``sal_distill/{id}.png``: salient where v / 255 > 0.5.
 
-    Normals and saliency are the outputs of networks, as all tables have them.
-    ``val`` is the test set.
+    Normals and saliency are predictions of networks; all published results
+    use them as labels. ``val`` is the test set.
 
     Args:
-        cache_dir: Where it is kept which images show people (needed where a
-            protocol draws labels); None: the user's cache folder.
+        cache_dir: Folder that caches which images show people (needed if a
+            protocol draws a label mask); None: the user's cache folder.
         **kwargs: See :class:`MultiTaskDataset`.
     """
 
@@ -67,9 +68,9 @@ class PASCALContextMTDataset(MultiTaskDataset):
         )
     )
     PUBLISHED: ClassVar[dict] = dict(train=4998, val=5105)
-    #: Where semantic labels are, in the order in which they are looked for.
+    #: Folders of semantic labels, in order of preference.
     SEMSEG: ClassVar[tuple] = ('semseg/VOC12', 'semseg/pascal-context')
-    #: Tasks that only images with people have labels of.
+    #: Tasks that are labelled only in images with people.
     OF_PEOPLE: ClassVar[tuple] = ('human_parts',)
 
     def __init__(self, cache_dir: str | None = None, **kwargs) -> None:
@@ -79,7 +80,7 @@ class PASCALContextMTDataset(MultiTaskDataset):
         super().__init__(**kwargs)
 
     def applicable(self, sample_id: str, task: str) -> bool:
-        """Body parts need a person in the image."""
+        """Whether an image can have the label; body parts need a person."""
         if task not in self.OF_PEOPLE:
             return True
         if self._people is None:

@@ -1,4 +1,4 @@
-"""Procedural scenes with all six labels: data that needs no download."""
+"""Rendered scenes with labels of all six tasks; no download is needed."""
 
 from functools import lru_cache
 from typing import ClassVar, NamedTuple
@@ -13,7 +13,16 @@ from .multitask_dataset import MultiTaskDataset
 
 
 class SceneFile(NamedTuple):
-    """One of a scene's images, rendered when it is loaded."""
+    """An image or label of a scene, rendered when it is loaded.
+
+    It replaces :class:`~mmprotomtl.readers.files.DataFile`.
+
+    Attributes:
+        seed: Seed of the scenes.
+        number: Number of the scene.
+        size: Height and width in pixels.
+        what: Attribute of :class:`~mmprotomtl.scenes.renderer.Frame`.
+    """
 
     seed: int
     number: int
@@ -22,11 +31,11 @@ class SceneFile(NamedTuple):
 
     @property
     def path(self) -> str:
-        """A name for messages."""
+        """Name of the image, for error messages."""
         return f'synthetic://{self.seed}/{self.number}/{self.what}'
 
     def load(self) -> np.ndarray:
-        """Render it."""
+        """Render the scene and return the image or label."""
         return getattr(render(self.seed, self.number, self.size), self.what)
 
 
@@ -37,20 +46,22 @@ def _has_person(seed: int, index: int) -> bool:
 
 @DATASETS.register_module()
 class SyntheticScenesDataset(MultiTaskDataset):
-    """Rooms with boxes, balls, cylinders and people, rendered exactly.
+    """Rooms with boxes, balls, cylinders and people, rendered with exact
+    labels.
 
-    Every sample follows from (``seed``, its number) alone. All labels come
-    from one ray per pixel, so they agree with each other: depth and normals
-    are those of one surface; edges are pixels whose right or lower neighbour
-    belongs to another instance (an object, or a face of the room); the salient
-    object is the one whose visible pixels, weighted by a Gaussian about the
-    image's centre (sigma: a third of the diagonal), weigh most. The splits are
-    different worlds.
+    A sample depends on ``seed``, split and its number only. All labels are
+    computed from one ray per pixel, so they are consistent with each other:
+    depth and normals are those of the same surface point; edges are pixels
+    whose right or lower neighbour belongs to another instance (an object, or a
+    wall, floor or ceiling); the salient object is the one with the greatest
+    sum of weights over its visible pixels, with a Gaussian weight around the
+    image's centre (sigma: a third of the diagonal). Different splits have
+    different scenes.
 
     Args:
         size: Height and width of the images in pixels.
         num_scenes: Number of samples.
-        seed: The world.
+        seed: Seed of the scenes.
         **kwargs: See :class:`MultiTaskDataset`.
     """
 
@@ -68,7 +79,7 @@ class SyntheticScenesDataset(MultiTaskDataset):
     )
     SPLITS: ClassVar[tuple] = ('train', 'val', 'test')
     TEST_SPLITS: ClassVar[tuple] = ('test',)
-    #: Which image of a frame is a task's label.
+    #: Task -> attribute of a rendered frame with its label.
     IMAGES: ClassVar[dict] = dict(
         semseg='kind',
         human_parts='part',
@@ -95,13 +106,13 @@ class SyntheticScenesDataset(MultiTaskDataset):
         return len(self.SPLITS) * self.seed + self.SPLITS.index(self.split)
 
     def applicable(self, sample_id: str, task: str) -> bool:
-        """Body parts need a person in the room."""
+        """Whether a scene can have the label; body parts need a person."""
         if self.IMAGES.get(task) != 'part':
             return True
         return _has_person(self._world, int(sample_id))
 
     def load_data_list(self) -> list[dict]:
-        """The scenes; nothing is rendered yet."""
+        """List the scenes; each is rendered when it is loaded."""
         return [
             dict(
                 sample_id=str(i),

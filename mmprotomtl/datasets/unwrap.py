@@ -1,4 +1,4 @@
-"""The data sets inside data set wrappers, as objects or as configs."""
+"""Find the data sets inside wrappers, for built data sets and configs."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,21 +7,23 @@ from mmengine.dataset import BaseDataset
 
 
 def wrapped_datasets(dataset: Any, place: str = '') -> list[tuple[str, Any]]:
-    """What a data set wrapper holds; empty for one that is no wrapper.
+    """Return the data sets directly inside a wrapper.
 
-    A wrapper has other data sets in ``datasets`` (``ConcatDataset`` of
+    A wrapper has several data sets in ``datasets`` (``ConcatDataset`` of
     mmengine and torch, :class:`MultiTaskConcatDataset`) or one in ``dataset``
     (``RepeatDataset``, ``ClassBalancedDataset``,
-    ``torch.utils.data.Subset``); what mmengine puts around a data set for
+    ``torch.utils.data.Subset``). The wrapper that mmengine uses for
     ``num_batch_per_epoch`` has it in ``_dataset``.
 
     Args:
-        dataset: A built data set, or the config of one. What a wrapper holds
-            may be either.
-        place: Where it stands, for messages: ``train_dataloader.dataset``.
+        dataset: A built data set or the config of one. The data sets inside
+            may also be either.
+        place: Key of ``dataset`` in the config, for messages:
+            ``train_dataloader.dataset``.
 
     Returns:
-        Place (``train_dataloader.dataset.datasets.0``) and data set of each.
+        Key (``train_dataloader.dataset.datasets.0``) and data set of each
+        part; empty if ``dataset`` is not a wrapper.
     """
     if isinstance(dataset, BaseDataset):
         return []
@@ -40,14 +42,14 @@ def wrapped_datasets(dataset: Any, place: str = '') -> list[tuple[str, Any]]:
 
 
 def leaf_datasets(dataset: Any, place: str = '') -> Iterator[tuple[str, Any]]:
-    """The data sets that are no wrappers, however deeply they are wrapped.
+    """Yield the innermost data sets of nested wrappers.
 
     Args:
         dataset: See :func:`wrapped_datasets`.
         place: See :func:`wrapped_datasets`.
 
     Yields:
-        Place and data set of each; one that is no wrapper yields itself.
+        Key and data set of each; ``dataset`` itself if it is not a wrapper.
     """
     inside = wrapped_datasets(dataset, place)
     for inner_place, inner in inside:
@@ -63,7 +65,7 @@ def _value(dataset: Any, name: str) -> Any:
 
 
 def _is_dataset(value: Any) -> bool:
-    """Whether it is a data set, or the config of one."""
+    """Whether a value is a data set or the config of one."""
     if isinstance(value, Mapping):
         return 'type' in value
     return hasattr(value, '__getitem__') and not isinstance(value, (str, list))

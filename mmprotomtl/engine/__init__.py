@@ -1,5 +1,7 @@
 """What runs beside the model: hooks."""
 
+from .checkpoint_facts import checkpoint_meta, take_facts
+from .checkpoint_fit_hook import CheckpointFitHook
 from .checkpoints import (
     AtomicCheckpointHook,
     explain_full_disk,
@@ -25,6 +27,7 @@ from .task_check_hook import TaskCheckHook
 __all__ = [
     'AtomicCheckpointHook',
     'BFloat16OptimWrapper',
+    'CheckpointFitHook',
     'CheckpointSelectionHook',
     'CompileHook',
     'EarlyStoppingHook',
@@ -40,10 +43,12 @@ __all__ = [
     'ScheduleHook',
     'TaskCheckHook',
     'check_whole',
+    'checkpoint_meta',
     'explain_full_disk',
     'latest_checkpoint',
     'load_config',
     'lock_run',
     'settle_resume',
     'share_tasks',
+    'take_facts',
 ]

@@ -37,7 +37,8 @@ def settle_hooks(cfg: Any) -> None:
         cfg: The config of a run, changed in place.
 
     Raises:
-        ValueError: ``custom_hooks`` has one of these hooks twice.
+        ValueError: ``custom_hooks`` has one of these hooks twice, or the
+            check of checkpoints is left out.
     """
     kept, moved = [], {}
     for hook in cfg.get('custom_hooks') or ():
@@ -60,6 +61,12 @@ def settle_hooks(cfg: Any) -> None:
         for name, hook in ADDED.items():
             hooks.setdefault(name, dict(hook))
     removed = [n for n, h in hooks.items() if h is None and n not in _MMENGINE]
+    if 'checkpoint_fit' in removed:
+        raise ValueError(
+            'default_hooks.checkpoint_fit=None is not allowed: a network of '
+            'which a part is random would be scored; allow_partial=True loads '
+            'a checkpoint of which only a part fits'
+        )
     for name in removed:
         del hooks[name]
     if moved or removed:

@@ -84,6 +84,7 @@ class MetricsFileHook(Hook):
                 reference=[f for r in found for f in r.files] or None,
                 config=runner.cfg.filename,
                 checkpoint=runner.cfg.get('load_from'),
+                allow_partial=bool(runner.cfg.get('allow_partial')),
                 epoch=self._meta.get('epoch'),
                 iter=self._meta.get('iter'),
                 inference=getattr(unwrap(runner.model), 'test_cfg', None),

@@ -17,7 +17,7 @@ from .run_length import (
     leave_out_copies,
     settle_run_by_iterations,
 )
-from .task_sharing import hand_over, take_copies
+from .task_sharing import LOADERS, hand_over, take_copies
 
 
 def load_config(
@@ -84,6 +84,7 @@ def load_config(
         settle_hooks(cfg)
     settle_run_by_iterations(cfg)
     hand_over(cfg, named)
+    _settle(cfg)
     return cfg
 
 
@@ -99,6 +100,21 @@ def share_tasks(cfg: Config | ConfigDict) -> None:
     leave_out_copies(cfg)
     settle_run_by_iterations(cfg)
     hand_over(cfg, take_copies(cfg))
+    _settle(cfg)
+
+
+def _settle(cfg: Any) -> None:
+    """Set what follows from the rest, or what every run needs."""
+    hooks = cfg.get('default_hooks') or {}
+    if hooks.get('checkpoint_fit') is None:
+        check = dict(type='mmprotomtl.CheckpointFitHook')
+        cfg['default_hooks'] = ConfigDict(hooks, checkpoint_fit=check)
+    for name in LOADERS:
+        loader = cfg.get(name) or {}
+        if loader.get('num_workers') == 0:
+            # Both are about workers; torch refuses them where there are none.
+            loader['persistent_workers'] = False
+            loader.pop('prefetch_factor', None)
 
 
 def _label_options(options: Mapping) -> dict[str, dict]:

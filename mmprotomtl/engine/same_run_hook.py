@@ -61,7 +61,9 @@ class SameRunHook(Hook):
         """
         if not runner._resume or not isinstance(runner._train_loop, BaseLoop):
             return
-        meta, now = checkpoint['meta'], self._now(runner)
+        meta, now = checkpoint.get('meta') or {}, self._now(runner)
+        if 'iter' not in meta:
+            return  # No state of a run, which others refuse.
         if 'run' in meta:
             then = meta['run']['settings']
             self._mixed = [*meta['run']['resumed_with_differences']]

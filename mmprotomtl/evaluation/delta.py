@@ -4,17 +4,28 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 from mmengine.logging import print_log
 
-from mmprotomtl.tasks import Task
 from mmprotomtl.utils.errors import DataFileError
+
+
+class Standing(Protocol):
+    """What is asked of a :class:`mmprotomtl.tasks.Task` here."""
+
+    standing_metric: str
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Of the standing metric."""
+
 
 #: What a ``reference`` may be: a file, files, or task -> file.
 ReferenceFiles = str | Sequence[str] | Mapping[str, str]
 
 
-def read_report(path: str | Path) -> dict:
+def read_report(path: str | Path) -> dict[str, Any]:
     """A ``metrics.json`` that ``tools/test.py`` wrote.
 
     Raises:
@@ -38,7 +49,7 @@ def read_report(path: str | Path) -> dict:
     return report
 
 
-def facts(report: Mapping) -> dict:
+def facts(report: Mapping[str, Any]) -> dict[str, Any]:
     """What two results must share to be compared: how and on what they were
     tested, labels, seed.
 
@@ -70,8 +81,10 @@ def facts(report: Mapping) -> dict:
 
 
 def differing(
-    first: Mapping, second: Mapping, skip: Sequence[str] = ()
-) -> dict[str, tuple]:
+    first: Mapping[str, Any],
+    second: Mapping[str, Any],
+    skip: Sequence[str] = (),
+) -> dict[str, tuple[Any, ...]]:
     """The facts in which two results differ, each with both values.
 
     How a task is scored is compared where both have it.
@@ -113,7 +126,7 @@ class Reference:
         self.files = list(dict.fromkeys(str(file) for file in files))
         self.reports = {file: read_report(file) for file in self.files}
 
-    def check(self, report: Mapping) -> None:
+    def check(self, report: Mapping[str, Any]) -> None:
         """Check that a result may be compared with the reference.
 
         Args:
@@ -154,10 +167,10 @@ class Reference:
                 f'reference: {next(iter(found))} has {key} = 0: there is no '
                 'change relative to it'
             )
-        return value
+        return float(value)
 
     def delta_m(
-        self, scores: Mapping[str, float], tasks: Mapping[str, Task]
+        self, scores: Mapping[str, float], tasks: Mapping[str, Standing]
     ) -> float:
         """The mean relative change in percent.
 

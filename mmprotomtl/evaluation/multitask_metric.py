@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from mmengine.dist import all_gather_object
@@ -53,12 +54,12 @@ class MultiTaskMetric(BaseMetric):
 
     def __init__(
         self,
-        tasks: Mapping[str, Mapping | Task] | None = None,
+        tasks: Mapping[str, Mapping[str, Any] | Task] | None = None,
         protocol: str = 'default',
         reference: ReferenceFiles | None = None,
         image_lists: Mapping[str, str] | None = None,
         workers: int = 0,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._given = tasks is not None
@@ -104,10 +105,10 @@ class MultiTaskMetric(BaseMetric):
             )
         return self._tasks
 
-    def _measure_cfgs(self, task: Task) -> list[dict]:
+    def _measure_cfgs(self, task: Task) -> list[dict[str, Any]]:
         return task.measure_cfgs(self.protocol)
 
-    def scoring(self) -> dict[str, dict]:
+    def scoring(self) -> dict[str, dict[str, Any]]:
         """What each task's scores mean: its measures with their settings, and
         the hash of the list of images, if one was given.
         """
@@ -123,7 +124,7 @@ class MultiTaskMetric(BaseMetric):
         }
 
     def process(
-        self, data_batch: object, data_samples: Sequence[dict]
+        self, data_batch: object, data_samples: Sequence[dict[str, Any]]
     ) -> None:
         """Add the statistics of a batch.
 
@@ -142,7 +143,7 @@ class MultiTaskMetric(BaseMetric):
                 if name in labels and name in preds and listed.get(name, True):
                     self._add(task, preds[name], labels[name])
 
-    def _is_listed(self, sample: Mapping) -> dict[str, bool]:
+    def _is_listed(self, sample: Mapping[str, Any]) -> dict[str, bool]:
         """Whether a sample is in the list of images of a task that has one."""
         if self._lists and 'sample_id' not in sample:
             raise ValueError(
@@ -210,7 +211,9 @@ class MultiTaskMetric(BaseMetric):
         print_log(_table(scores), logger='current')
         return scores
 
-    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+    def compute_metrics(
+        self, results: list[dict[str, Any]]
+    ) -> dict[str, float]:
         """Scores from the parts of each process's sums."""
         scores = {}
         for name, task in self.tasks.items():
@@ -232,7 +235,7 @@ class MultiTaskMetric(BaseMetric):
         return scores
 
     def _compute(
-        self, task: Task, parts: list
+        self, task: Task, parts: list[Any]
     ) -> tuple[dict[str, float], str]:
         """The scores of a task from each process's sums, and why some of them
         may be NaN.

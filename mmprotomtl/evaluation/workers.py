@@ -3,6 +3,7 @@
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,7 +30,7 @@ class Workers:
     def __init__(self, number: int) -> None:
         self._number = number
         self._pool: ProcessPoolExecutor | None = None
-        self._waiting: deque[tuple[ExactSum, Future]] = deque()
+        self._waiting: deque[tuple[ExactSum, Future[Any]]] = deque()
 
     def submit(
         self,

@@ -1,4 +1,7 @@
-"""Which image has labels of which task: published masks and protocols."""
+"""Label masks: which image has labels of which task.
+
+Published mask files are read; protocols draw new masks.
+"""
 
 from .files import read_label_mask, read_mask_file, write_label_mask
 from .mask import LabelMask

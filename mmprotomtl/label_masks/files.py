@@ -1,8 +1,8 @@
-"""Mask files: those that were published, and our own manifest.
+"""Read published mask files, and read and write our own manifest.
 
-The published ones are pickles from strangers. None is unpickled freely: torch
-loads tensors and plain containers only, and the unpickler of numpy's object
-files knows the few names that a dict of strings needs.
+Published mask files are pickles from untrusted sources, so they are never
+unpickled without restrictions: torch loads tensors and plain containers only,
+and :mod:`.pickles` reads numpy files with a small list of allowed names.
 """
 
 import hashlib
@@ -21,29 +21,29 @@ from .mask import LabelMask
 from .pickles import load_numpy, load_torch
 from .protocols import PROTOCOLS
 
-#: Order of the five numbers in PASCAL-Context's ``new_*.pth``.
+#: Order of the five numbers per image in PASCAL-Context's ``new_*.pth``.
 PASCAL_COLUMNS = ('semseg', 'human_parts', 'sal', 'normals', 'edge')
-#: Tasks of the published tables, by the number of their columns: the MTAN
-#: forms of Cityscapes and NYUv2.
+#: Number of columns -> their tasks, in the published tables for the MTAN
+#: versions of Cityscapes (2) and NYUv2 (3).
 TABLE_COLUMNS = {2: ('semseg', 'depth'), 3: ('semseg', 'depth', 'normals')}
-#: What our manifest says that it is.
+#: Format identifier in our manifest.
 FORMAT = 'mmprotomtl label mask 1'
 
 Rows = dict[str, list[str]]
 
 
 def _load(path: str) -> Any:
-    """What a mask file holds, of whatever format.
+    """Load the content of a mask file of any format.
 
     Raises:
-        DataFileError: It is missing, damaged, or none of the known formats.
+        DataFileError: The file is missing, damaged or of an unknown format.
     """
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError:
         raise DataFileError(
             path,
-            'no such label mask file. Get the published mask (of the code '
+            'no such label mask file. Get the published mask (from the code '
             'release of MTPSL or DiffusionMTL, one per data set) and put it '
             'there, or draw one: by partial_labels="one-label" (protocols '
             f'are {", ".join(PROTOCOLS)}), or by tools/label_masks.py '
@@ -73,23 +73,28 @@ def read_mask_file(
     samples: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
 ) -> LabelMask:
-    """Read a mask file of any format.
+    """Read a mask file of any supported format.
 
-    * a manifest (:func:`write_label_mask`);
-    * torch, ``labels_weights``: ``images x tasks``, above 0 is a label (MTAN
-      forms of NYUv2 and Cityscapes);
-    * torch, id -> five numbers, order :data:`PASCAL_COLUMNS`;
-    * numpy, task -> list of ids.
+    The formats are:
+
+    * a manifest, see :func:`write_label_mask`;
+    * a torch file with ``labels_weights``, ``images x tasks``: an entry above
+      0 means labelled (MTAN versions of NYUv2 and Cityscapes);
+    * a torch file with id -> five numbers 0 or 1, in the order of
+      :data:`PASCAL_COLUMNS`;
+    * a numpy file with task -> list of ids.
 
     Args:
         path: The file.
-        samples: Ids of the images, for files that do not name them, in the
-            order of the rows; None: their numbers.
-        columns: Names of the tasks, for files that do not name them; None:
-            those of :data:`TABLE_COLUMNS`, or their numbers.
+        samples: Image ids in the order of the rows, for formats without ids;
+            None: the numbers of the rows.
+        columns: Task names in the order of the columns, for formats without
+            names; None: those of :data:`TABLE_COLUMNS`, or the numbers of the
+            columns.
 
     Raises:
-        DataFileError: It is damaged, or not of the size given.
+        DataFileError: The file is damaged, or its size does not fit
+            ``samples`` and ``columns``.
     """
     loaded = _load(path)
     try:
@@ -133,7 +138,7 @@ def _of_table(
         raise DataFileError(
             path,
             f'a mask of another data set: its table is {table.shape}, this '
-            f'one has {len(samples)} images and the {len(columns)} tasks '
+            f'data set has {len(samples)} images and the {len(columns)} tasks '
             f'{", ".join(columns)}',
         )
     rows = {
@@ -143,8 +148,8 @@ def _of_table(
     return LabelMask(rows, columns, 'file', source=path)
 
 
-def _of_numbers(loaded: Mapping) -> Rows:
-    """Id -> five numbers."""
+def _of_numbers(loaded: Mapping[str, Any]) -> Rows:
+    """Read the rows of the format with id -> five numbers."""
     rows = {}
     for sample, numbers in loaded.items():
         flags = np.asarray(numbers)
@@ -164,8 +169,13 @@ def _is_list_of_ids(value: Any) -> bool:
     )
 
 
-def _of_lists(loaded: Mapping, samples: Sequence[str] | None) -> Rows:
-    """Task -> ids; an image in no list has no label."""
+def _of_lists(
+    loaded: Mapping[str, Any], samples: Sequence[str] | None
+) -> Rows:
+    """Read the rows of the format with task -> ids.
+
+    An image in no list has no label.
+    """
     rows: Rows = {sample: [] for sample in samples or ()}
     for task, ids in loaded.items():
         if not isinstance(task, str):
@@ -178,7 +188,7 @@ def _of_lists(loaded: Mapping, samples: Sequence[str] | None) -> Rows:
     return rows
 
 
-def _of_manifest(loaded: dict, path: str) -> LabelMask:
+def _of_manifest(loaded: dict[str, Any], path: str) -> LabelMask:
     rows = loaded['labelled']
     for sample, row in rows.items():
         unknown = set(row) - set(loaded['tasks'])
@@ -196,30 +206,31 @@ def _of_manifest(loaded: dict, path: str) -> LabelMask:
     if mask.sha256 != loaded['sha256']:
         raise DataFileError(
             path,
-            f'changed after it was written: it says SHA-256 '
-            f'{loaded["sha256"]}, but its labels have {mask.sha256}',
+            f'changed after it was written: the recorded SHA-256 is '
+            f'{loaded["sha256"]}, but that of its labels is {mask.sha256}',
         )
     if loaded['manifest_sha256'] != _digest(loaded):
         raise DataFileError(
             path,
-            'changed after it was written: not its labels, but what it says '
-            'of them (protocol, seed, options, tasks or counts)',
+            'changed after it was written: not its labels, but the data '
+            'about them (protocol, seed, options, tasks or counts)',
         )
     return mask
 
 
-def _digest(manifest: dict) -> str:
-    """Hash of all that a manifest says."""
+def _digest(manifest: dict[str, Any]) -> str:
+    """Return the SHA-256 of all fields of a manifest."""
     said = {k: v for k, v in manifest.items() if k != 'manifest_sha256'}
     text = json.dumps(said, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_label_mask(path: str | Path, mask: LabelMask) -> None:
-    """Write a manifest: protocol, seed, counts, hash and every label."""
+    """Write a manifest (JSON) with protocol, seed, counts, hash and labels."""
     manifest = dict(format=FORMAT, **mask.summary(), tasks=mask.tasks)
     manifest['labelled'] = mask.labelled
-    # Of all of it: a changed seed is false provenance, too.
+    # The hash covers all fields, because a changed seed would also be a false
+    # statement about where the mask comes from.
     manifest['manifest_sha256'] = _digest(manifest)
     write_json(path, manifest)
 
@@ -227,24 +238,24 @@ def write_label_mask(path: str | Path, mask: LabelMask) -> None:
 def read_label_mask(
     path: str, samples: Sequence[str], columns: Sequence[str]
 ) -> LabelMask:
-    """Read a mask file and check that it is one of this data set.
+    """Read a mask file and check that it belongs to a data set.
 
     Args:
         path: See :func:`read_mask_file`.
-        samples: Ids of the data set's images, in their order.
-        columns: Names of its tasks, in their order.
+        samples: Ids of the data set's images, in order.
+        columns: Names of the data set's tasks, in order.
 
     Raises:
-        DataFileError: It is damaged or of another data set; names what does
-            not fit.
+        DataFileError: The file is damaged or belongs to another data set; the
+            message says what does not fit.
     """
     mask = read_mask_file(path, samples, columns)
     unknown = [task for task in mask.tasks if task not in columns]
     if unknown:
         raise DataFileError(
             path,
-            f'a mask of another data set: it speaks of {", ".join(unknown)}, '
-            f'this one has the tasks {", ".join(columns)}',
+            f'a mask of another data set: it has the tasks '
+            f'{", ".join(unknown)}, this data set has {", ".join(columns)}',
         )
     known = set(samples)
     foreign = [sample for sample in mask.labelled if sample not in known]

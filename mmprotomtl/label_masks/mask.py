@@ -1,4 +1,4 @@
-"""Which image has labels of which task."""
+"""The label mask: which image has labels of which task."""
 
 import hashlib
 import json
@@ -8,16 +8,17 @@ from typing import Any
 
 
 class LabelMask:
-    """Which of a data set's tasks are labelled, image by image.
+    """The labelled tasks of each image of a data set.
 
     Args:
         labelled: Sample id -> names of its labelled tasks.
-        tasks: All the tasks that the mask speaks of.
-        protocol: How it was drawn.
-        seed: Seed that it was drawn with; None for a published file.
-        source: Its file, if it came from one.
+        tasks: Names of all tasks that the mask covers.
+        protocol: Name of the protocol that drew it, or ``file``.
+        seed: Seed of the protocol; None for a published file.
+        source: Path of the mask file; None for a drawn mask.
         options: Settings of the protocol.
-        parts: If it is of several data sets, the summary of each one's mask.
+        parts: For a concatenation of data sets, the summary of each part's
+            mask.
     """
 
     def __init__(
@@ -27,8 +28,8 @@ class LabelMask:
         protocol: str,
         seed: int | None = None,
         source: str | None = None,
-        options: Mapping | None = None,
-        parts: Sequence[Mapping] = (),
+        options: Mapping[str, Any] | None = None,
+        parts: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.tasks = tuple(tasks)
         self.labelled = {
@@ -43,22 +44,22 @@ class LabelMask:
 
     @property
     def sha256(self) -> str:
-        """Hash of what is labelled, whatever the file's format."""
+        """SHA-256 of the labelled tasks; independent of the file format."""
         rows = {sample: sorted(row) for sample, row in self.labelled.items()}
         text = json.dumps(rows, sort_keys=True, separators=(',', ':'))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def counts(self) -> dict[str, int]:
-        """Number of labelled images of each task."""
+        """Return task -> number of labelled images."""
         rows = self.labelled.values()
         return {task: sum(task in row for row in rows) for task in self.tasks}
 
     def labels_per_image(self) -> dict[int, int]:
-        """Number of labels -> images that have so many, ascending."""
+        """Return a histogram: number of labels -> number of images."""
         return dict(sorted(Counter(map(len, self.labelled.values())).items()))
 
-    def summary(self) -> dict:
-        """What a log or a result file says of it."""
+    def summary(self) -> dict[str, Any]:
+        """Return protocol, seed, counts and hash, for logs and results."""
         result: dict[str, Any] = dict(
             protocol=self.protocol,
             seed=self.seed,

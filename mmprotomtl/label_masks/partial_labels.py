@@ -1,4 +1,4 @@
-"""The setting ``partial_labels``: which labels of a data set are used."""
+"""The setting ``partial_labels``, which chooses the labels to use."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -10,33 +10,34 @@ from .files import read_label_mask
 from .mask import LabelMask
 from .protocols import PROTOCOLS, Applicable, check_protocol, draw_label_mask
 
-#: Name of the transform that takes the same arguments.
+#: Name of the transform with the arguments of :class:`PartialLabels`.
 STEP = 'PartialAnnotation'
 
 
 class PartialLabels:
-    """Where a data set's label mask comes from: a file, or a protocol.
+    """The source of a data set's label mask: a file or a protocol.
 
     Args:
-        mask_file: A published mask, or a manifest of
+        mask_file: Path of a published mask, or of a manifest of
             ``tools/label_masks.py``.
-        protocol: How to draw a mask if there is no file: a key of
-            :data:`~mmprotomtl.label_masks.PROTOCOLS`.
-        seed: Seed of the drawing; None: 0.
-        tasks: Tasks over which a protocol draws, where they are more than
-            those that are trained: a single-task run that is to see the
-            labels of the multi-task run names all of that run's tasks. None:
-            those that are trained. A file says by itself what it is over.
+        protocol: Protocol that draws the mask, a key of
+            :data:`~mmprotomtl.label_masks.PROTOCOLS`. Give either this or
+            ``mask_file``.
+        seed: Seed of the protocol; None: 0.
+        tasks: Tasks over which the protocol draws labels; None: the trained
+            tasks. To train a single task with the same labels as a multi-task
+            run, give all tasks of that run. Ignored for a mask file, which has
+            its own tasks.
         **options: Settings of the protocol: ``ratio=0.3``, ``budget=100``.
 
     Raises:
-        ValueError: Both or neither of ``mask_file`` and ``protocol``, an
-            unknown protocol, or settings that do not belong to it.
+        ValueError: Both or neither of ``mask_file`` and ``protocol`` are
+            given, the protocol is unknown, or a setting is not one of it.
     """
 
     def __init__(
         self,
-        mask_file: str | os.PathLike | None = None,
+        mask_file: str | os.PathLike[str] | None = None,
         protocol: str | None = None,
         seed: int | None = None,
         tasks: Sequence[str] | None = None,
@@ -55,7 +56,8 @@ class PartialLabels:
             if options:
                 raise ValueError(
                     f'partial_labels: {options} is not allowed beside '
-                    f'mask_file={os.fspath(mask_file)!r}, which says all of it'
+                    f'mask_file={os.fspath(mask_file)!r}: a file has no seed '
+                    'and no options'
                 )
             self.mask_file: str | None = os.fspath(mask_file)
         else:
@@ -69,14 +71,14 @@ class PartialLabels:
 
     @classmethod
     def parse(cls, given: Any) -> 'PartialLabels':
-        """Read the setting as a config or a command line has it.
+        """Make an instance from the value in a config or on a command line.
 
         Args:
             given: The name of a protocol, the path of a mask file, or a dict
-                of the arguments of this class.
+                of arguments of this class.
 
         Raises:
-            ValueError: It is none of these.
+            ValueError: ``given`` is none of these.
         """
         if isinstance(given, cls):
             return given
@@ -86,7 +88,7 @@ class PartialLabels:
             return cls(mask_file=given)
         if isinstance(given, Mapping):
             arguments = dict(given)
-            # As a step of a pipeline, it may say what step it is.
+            # A dict copied from a step of a pipeline also has its type.
             kind = arguments.pop('type', STEP)
             check_choice(
                 'partial_labels.type', kind, (STEP, f'mmprotomtl.{STEP}')
@@ -110,13 +112,14 @@ class PartialLabels:
         Args:
             samples: Ids of the images, in the order of the data set.
             tasks: Names of the tasks that are trained.
-            known_tasks: Names of all tasks that the data set has labels of,
-                in the order of the columns of its published masks.
-            applicable: Whether an image can have a label of a task.
+            known_tasks: Names of all tasks with labels in the data set, in
+                the order of the columns of its published masks.
+            applicable: Function of sample id and task: whether the image can
+                have a label of the task.
 
         Raises:
-            DataFileError: The file is missing, damaged, or of another data
-                set; names the protocols, too.
+            DataFileError: The mask file is missing, damaged, or belongs to
+                another data set.
             ValueError: The settings of the protocol are wrong.
         """
         unknown = [t for t in self.tasks or () if t not in known_tasks]

@@ -1,8 +1,8 @@
-"""Reading numpy's values out of a pickle without letting numpy build them.
+"""Read numpy values from an untrusted pickle, safely.
 
-numpy trusts what a pickle says of an array's type: a forged one has it take
-bytes of the file for addresses. So the names that such a pickle uses are bound
-to stand-ins of ours, which know plain numbers, strings and lists.
+numpy trusts the array type in a pickle: a forged type makes it interpret bytes
+of the file as pointers. So the names that such a pickle uses are mapped to the
+substitutes below, which support plain numbers, strings and lists only.
 """
 
 import io
@@ -17,11 +17,11 @@ import torch
 
 
 class _Function:
-    """A callable that a pickle can call, and do nothing else to."""
+    """A callable that a pickle can call, but not modify."""
 
     __slots__ = ('_call',)
 
-    def __init__(self, call: Callable) -> None:
+    def __init__(self, call: Callable[..., Any]) -> None:
         self._call = call
 
     def __call__(self, *args: Any) -> Any:
@@ -32,7 +32,7 @@ class _Function:
 
 
 class _DType:
-    """A number's or a string's type, or that of objects."""
+    """Substitute of ``numpy.dtype``: numbers, strings and objects only."""
 
     __slots__ = ('spec',)
 
@@ -41,7 +41,7 @@ class _DType:
             raise pickle.UnpicklingError(f'an array of {spec!r}')
         self.spec = str(spec)
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, order, subarray, names, fields, *_ = state
         if subarray is not None or names is not None or fields is not None:
             raise pickle.UnpicklingError('an array of records')
@@ -49,7 +49,7 @@ class _DType:
             self.spec = f'>{self.spec}'
 
     def read(self, content: Any) -> np.ndarray:
-        """The values in a string of bytes."""
+        """Decode raw bytes to values."""
         if isinstance(content, str):
             content = content.encode('latin1')
         if 'O' in self.spec or not isinstance(content, bytes):
@@ -58,14 +58,14 @@ class _DType:
 
 
 class _Array:
-    """An array of up to one dimension."""
+    """Substitute of ``numpy.ndarray``, of at most one dimension."""
 
     __slots__ = ('values',)
 
     def __init__(self, *_: Any) -> None:
         self.values: Any = None
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, dtype, _, content = state
         if len(shape) > 1 or not isinstance(dtype, _DType):
             raise pickle.UnpicklingError(f'an array of shape {shape}')
@@ -84,7 +84,8 @@ def _scalar(dtype: _DType, content: Any) -> Any:
 
 
 def _encode(text: str, coding: str) -> bytes:
-    # Python 2's way to write bytes; other codings unpack what is small.
+    # Protocol 2 stores bytes as latin1 text. Other codecs are refused: some
+    # of them decompress, and a small file could fill the memory.
     if coding not in ('latin1', 'latin-1'):
         raise pickle.UnpicklingError(f'coding {coding!r}')
     return text.encode('latin1')
@@ -102,17 +103,17 @@ for _package in ('numpy.core', 'numpy._core'):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows the stand-ins, and nothing else."""
+    """Unpickler that resolves the substitutes above and no other name."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in of a name."""
+        """Return the substitute of a name; refuse all other names."""
         if (module, name) not in _NAMES:
             raise pickle.UnpicklingError(f'{module}.{name} is not allowed')
         return _NAMES[module, name]
 
 
 def _plain(value: Any) -> Any:
-    """A copy with lists in the place of arrays."""
+    """Return a copy with arrays replaced by lists."""
     if isinstance(value, _Array):
         return _plain(value.values)
     if isinstance(value, dict):
@@ -125,14 +126,14 @@ def _plain(value: Any) -> Any:
 
 
 def load_numpy(content: bytes) -> Any:
-    """The object in an ``.npy`` file that holds a single one.
+    """Load an ``.npy`` file that contains a single object, such as a dict.
 
     Args:
-        content: Of the file.
+        content: Content of the file.
 
     Raises:
-        Exception: Of any kind, if it is damaged or holds anything but plain
-            values.
+        Exception: Any exception, if the file is damaged or contains anything
+            but plain values.
     """
     file = io.BytesIO(content)
     version = np.lib.format.read_magic(file)
@@ -148,18 +149,19 @@ def load_numpy(content: bytes) -> Any:
 
 
 def load_torch(content: bytes) -> Any:
-    """The object in a torch file: tensors, or numpy's numbers.
+    """Load a torch file with tensors or numpy numbers.
 
     Args:
-        content: Of the file.
+        content: Content of the file.
 
     Raises:
-        Exception: Of any kind, as of :func:`load_numpy`.
+        Exception: Any exception, as for :func:`load_numpy`.
     """
     try:
         return torch.load(io.BytesIO(content), 'cpu', weights_only=True)
     except pickle.UnpicklingError:
-        # PASCAL's masks hold numpy numbers, which torch does not trust.
+        # The masks for PASCAL-Context contain numpy numbers, which torch
+        # refuses with weights_only.
         if zipfile.is_zipfile(io.BytesIO(content)):
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 (name,) = (
@@ -168,7 +170,8 @@ def load_torch(content: bytes) -> Any:
                 file = io.BytesIO(archive.read(name))
         else:
             file = io.BytesIO(content)
-            # The older form: magic number, version and system come first.
+            # Older torch format: three pickles (magic number, protocol
+            # version, system info) come first.
             for _ in range(3):
                 _Unpickler(file).load()
         return _plain(_Unpickler(file).load())

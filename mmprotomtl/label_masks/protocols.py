@@ -1,7 +1,8 @@
-"""How labels are given to images; a new protocol is a function here."""
+"""Protocols that draw label masks; each is a function in this module."""
 
 from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from mmprotomtl.utils.errors import check_choice
 
 from .mask import LabelMask
 
-#: Tasks that an image can be given labels of at all: (sample, task) -> bool.
+#: Function (sample id, task) -> whether the image can have a useful label.
 Applicable = Callable[[str, str], bool]
 
 
@@ -19,10 +20,11 @@ def one_label(
     applicable: Applicable,
     seed: int,
 ) -> dict[str, list[str]]:
-    """A random partition of the images over the tasks, as equal as can be.
+    """Give each image one label; each task gets an equal share of images.
 
-    Tasks that apply to fewest images choose first, as the published PASCAL
-    masks do with people.
+    Tasks that apply to the fewest images draw theirs first, so that they get
+    their full share (as human parts in the published PASCAL-Context masks).
+    This is the one-label protocol of MTPSL.
     """
     rng = np.random.default_rng(seed)
     fits = {t: [s for s in samples if applicable(s, t)] for t in tasks}
@@ -43,7 +45,10 @@ def random_label(
     applicable: Applicable,
     seed: int,
 ) -> dict[str, list[str]]:
-    """For each image k ~ uniform{1 .. K - 1} of its K tasks, never all."""
+    """Give each image k of its K tasks, k drawn uniformly from 1 .. K - 1.
+
+    This is the random-label protocol of MTPSL.
+    """
     rng = np.random.default_rng(seed)
     labelled = {}
     for sample in samples:
@@ -60,7 +65,7 @@ def full(
     applicable: Applicable,
     seed: int,
 ) -> dict[str, list[str]]:
-    """Every label."""
+    """Keep every label."""
     del seed
     return {
         sample: [task for task in tasks if applicable(sample, task)]
@@ -69,7 +74,7 @@ def full(
 
 
 def _of_task(seed: int, task: str) -> np.random.Generator:
-    """Random numbers of a task's own: they stay when others join it."""
+    """Make a generator per task, so that adding tasks changes no other."""
     return np.random.default_rng([seed, *task.encode()])
 
 
@@ -80,16 +85,16 @@ def ratio(
     seed: int,
     ratio: float,
 ) -> dict[str, list[str]]:
-    """Each label is kept with probability ``ratio``, whatever the others.
+    """Keep each label independently with probability ``ratio``.
 
     Raises:
-        ValueError: ``ratio`` is not within 0 .. 1.
+        ValueError: ``ratio`` is not above 0 and at most 1.
     """
     number = isinstance(ratio, (int, float)) and not isinstance(ratio, bool)
     if not number or not 0 < ratio <= 1:
         raise ValueError(
-            f'ratio={ratio!r} is not allowed: the share of the labels that '
-            'are kept is above 0 and not above 1'
+            f'ratio={ratio!r} is not allowed: the fraction of labels to keep '
+            'must be above 0 and at most 1'
         )
     labelled: dict[str, list[str]] = {sample: [] for sample in samples}
     for task in tasks:
@@ -107,18 +112,18 @@ def budget(
     seed: int,
     budget: int | Mapping[str, int],
 ) -> dict[str, list[str]]:
-    """So many labelled images of each task, drawn for each task anew.
+    """Keep a fixed number of labels per task, drawn independently.
 
     Args:
         samples: Ids of the images.
         tasks: Names of the tasks.
         applicable: Whether an image can have a label of a task.
-        seed: Of the drawing.
+        seed: Random seed.
         budget: Number of labels of each task, or task -> number.
 
     Raises:
-        ValueError: A task is missing in ``budget``, unknown to the data set,
-            or has fewer images than that.
+        ValueError: ``budget`` lacks a task, has an unknown one, or exceeds the
+            number of images that can be labelled.
     """
     numbers = (
         dict(budget)
@@ -128,16 +133,16 @@ def budget(
     whole = all(type(number) is int for number in numbers.values())
     if set(numbers) != set(tasks) or not whole:
         raise ValueError(
-            f'budget={numbers} is not allowed: give one whole number, or '
-            f'one for each of the tasks {", ".join(tasks)}'
+            f'budget={numbers} is not allowed: give one integer, or one for '
+            f'each of the tasks {", ".join(tasks)}'
         )
     labelled: dict[str, list[str]] = {sample: [] for sample in samples}
     for task in tasks:
         fits = [sample for sample in samples if applicable(sample, task)]
         if not 0 <= numbers[task] <= len(fits):
             raise ValueError(
-                f'budget of {task!r}: {numbers[task]} is not allowed, it has '
-                f'0 .. {len(fits)} images that can be labelled'
+                f'budget of {task!r}: {numbers[task]} is not allowed, choose '
+                f'0 .. {len(fits)}, the number of images that can be labelled'
             )
         chosen = _of_task(seed, task).permutation(len(fits))[: numbers[task]]
         for place in chosen:
@@ -145,7 +150,8 @@ def budget(
     return labelled
 
 
-#: Protocol -> how it draws; arguments after the first four are its options.
+#: Name of a protocol -> its function. Parameters after the first four are the
+#: options of the protocol.
 PROTOCOLS: dict[str, Callable[..., dict[str, list[str]]]] = {
     'one-label': one_label,
     'random-label': random_label,
@@ -155,11 +161,12 @@ PROTOCOLS: dict[str, Callable[..., dict[str, list[str]]]] = {
 }
 
 
-def check_protocol(protocol: str, options: Mapping) -> None:
-    """Check the name of a protocol and of its options.
+def check_protocol(protocol: str, options: Mapping[str, Any]) -> None:
+    """Check the name of a protocol and the names of its options.
 
     Raises:
-        ValueError: The protocol is unknown, or its options are others.
+        ValueError: The protocol is unknown, or an option is unknown or
+            missing.
     """
     check_choice('protocol', protocol, PROTOCOLS)
     known = list(signature(PROTOCOLS[protocol]).parameters)[4:]
@@ -178,7 +185,7 @@ def draw_label_mask(
     tasks: Sequence[str],
     seed: int = 0,
     applicable: Applicable = lambda sample, task: True,
-    **options,
+    **options: Any,
 ) -> LabelMask:
     """Draw the labelled tasks of each image.
 
@@ -188,17 +195,15 @@ def draw_label_mask(
         tasks: Names of the tasks, in any order.
         seed: The same seed and arguments draw the same mask.
         applicable: Whether an image can have a label of a task.
-        **options: Settings of the protocol: ``ratio`` of ``ratio``,
-            ``budget`` of ``budget``.
+        **options: Settings of the protocol: ``ratio`` for protocol ``ratio``,
+            ``budget`` for protocol ``budget``.
 
     Raises:
-        ValueError: The protocol is unknown, or its options are others.
+        ValueError: The protocol is unknown, or a setting is not allowed.
     """
     check_protocol(protocol, options)
     if type(seed) is not int or seed < 0:
-        raise ValueError(
-            f'seed={seed!r} is not allowed: give a whole number from 0 on'
-        )
+        raise ValueError(f'seed={seed!r} is not allowed: give an integer >= 0')
     tasks = sorted(tasks)
     draw = PROTOCOLS[protocol]
     labelled = draw(samples, tasks, applicable, seed, **options)

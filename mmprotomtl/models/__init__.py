@@ -1,19 +1,55 @@
-"""The model and its parts."""
+"""The multi-task network and its modules."""
 
+from .checkpoint_fit import (
+    check_meaning,
+    check_weights,
+    differences,
+    trained_tasks,
+    weights_of,
+)
 from .data_preprocessor import MultiTaskDataPreprocessor
 from .heads import MultiTaskHead, RetrievalTransformerHead
-from .layers import VectorQuantizer
-from .losses import AKGLoss
-from .necks import MultiTaskNeck, PrototypeNeck
-from .segmentors import MultiTaskSegmentor
+from .layers import (
+    Attention,
+    CodeMemory,
+    CrossTaskMemory,
+    PrototypeMemory,
+    Quantized,
+    Retrieval,
+    RetrievalBlock,
+    TokenMemory,
+    VectorQuantizer,
+)
+from .losses import REDUCTIONS, AKGLoss, reduce_over_labels
+from .necks import MultiTaskNeck, PrototypeNeck, TaskFeatures
+from .pretrained import check_pretrained
+from .segmentors import TTA, MultiTaskSegmentor
 
 __all__ = [
+    'REDUCTIONS',
+    'TTA',
     'AKGLoss',
+    'Attention',
+    'CodeMemory',
+    'CrossTaskMemory',
     'MultiTaskDataPreprocessor',
     'MultiTaskHead',
     'MultiTaskNeck',
     'MultiTaskSegmentor',
+    'PrototypeMemory',
     'PrototypeNeck',
+    'Quantized',
+    'Retrieval',
+    'RetrievalBlock',
     'RetrievalTransformerHead',
+    'TaskFeatures',
+    'TokenMemory',
     'VectorQuantizer',
+    'check_meaning',
+    'check_pretrained',
+    'check_weights',
+    'differences',
+    'reduce_over_labels',
+    'trained_tasks',
+    'weights_of',
 ]

@@ -1,6 +1,6 @@
-"""Normalise and batch images, pad labels with what each task calls unknown."""
+"""Normalise and batch images; pad labels with their task's invalid value."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from mmengine.model import ImgDataPreprocessor
@@ -9,21 +9,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmprotomtl.registry import MODELS
-from mmprotomtl.structures import MultiTaskDataSample
+from mmprotomtl.structures import MultiTaskDataSample, content_box
 from mmprotomtl.tasks import Task, build_tasks
 
 
 @MODELS.register_module()
 class MultiTaskDataPreprocessor(ImgDataPreprocessor):
-    """Turns the samples of a batch into one tensor.
+    """Combine the samples of a batch into one tensor.
 
     Images are normalised and padded at the right and the bottom to a common
-    size, a multiple of ``pad_size_divisor``; in training, labels are padded
-    with them by their task's ``invalid`` value. Where the padding is goes into
-    the samples' meta information.
+    size, a multiple of ``pad_size_divisor``. In training, labels are padded to
+    the same size with their task's ``invalid`` value. The samples' meta
+    information has the padding.
 
     Args:
-        tasks: As in a config's ``tasks``; the segmentor fills it in.
+        tasks: The config's ``tasks``; the segmentor fills it in.
         **kwargs: See :class:`mmengine.model.ImgDataPreprocessor` (``mean``,
             ``std``, ``bgr_to_rgb``, ``pad_size_divisor``, ``pad_value``).
     """
@@ -40,15 +40,17 @@ class MultiTaskDataPreprocessor(ImgDataPreprocessor):
         Args:
             data: ``inputs``, uint8 tensors ``3 x H x W``, and
                 ``data_samples`` (optional outside of training).
-            training: Whether labels are padded too; in testing they keep
-                their own size.
+            training: Whether to pad the labels, too. Otherwise they keep
+                their size.
 
         Returns:
-            ``inputs``, ``N x 3 x H' x W'``, and ``data_samples``.
+            ``inputs``, float tensor ``N x 3 x H' x W'``, and
+            ``data_samples``.
         """
         samples: list[MultiTaskDataSample] | None = data.get('data_samples')
         sizes = [image.shape[-2:] for image in data['inputs']]
-        # mmengine's own: to the device, BGR to RGB, normalise, pad, stack.
+        # mmengine moves to the device, converts BGR to RGB, normalises, pads
+        # and stacks.
         batch = super().forward(data, training)
         inputs, samples = batch['inputs'], batch.get('data_samples')
         if samples is not None:
@@ -80,14 +82,15 @@ class MultiTaskDataPreprocessor(ImgDataPreprocessor):
 def image_mask(
     inputs: Tensor, samples: list[MultiTaskDataSample] | None
 ) -> Tensor:
-    """Which pixels of a batch are image and not padding.
+    """Return a mask of the pixels that are image and not padding.
 
     Args:
         inputs: ``N x 3 x H x W``.
-        samples: Their samples, with ``img_shape``; None: no padding.
+        samples: Samples of the images, with the padding in their meta
+            information; None: there is no padding.
 
     Returns:
-        Bool, ``N x 1 x H x W``.
+        Bool ``N x 1 x H x W``.
     """
     height, width = inputs.shape[-2:]
     mask = inputs.new_ones((len(inputs), 1, height, width), dtype=torch.bool)
@@ -98,15 +101,3 @@ def image_mask(
         row[:, :, :left] = False
         row[:, :, left + w :] = False
     return mask
-
-
-def content_box(
-    meta: Mapping, size: Sequence[int]
-) -> tuple[int, int, int, int]:
-    """Where a padded image lies: top, left, height, width.
-
-    Args:
-        meta: The sample's meta information.
-        size: Height and width of the batch, where it says nothing.
-    """
-    return meta.get('content_box') or (0, 0, *meta.get('img_shape', size))

@@ -1,38 +1,44 @@
-"""Do pretrained weights fit?"""
+"""Check that pretrained weights fit the model."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import _load_checkpoint
 from torch import Tensor, nn
 
+from .checkpoint_fit import first_names, weights_of
+
 
 def check_pretrained(module: nn.Module, key: str) -> None:
     """Compare a module with the checkpoint that its ``init_cfg`` names.
 
-    mmengine loads what fits by name and shape and starts the rest at random,
-    with a warning at most; so a run whose ``prefix`` is wrong trains from
-    scratch. This logs what is missing, and stops where nothing fits.
+    mmengine loads only the weights that fit by name and shape, at most with a
+    warning, so a run with a wrong ``prefix`` would train from scratch without
+    notice. This function logs missing weights, and raises an error if no
+    weight fits.
 
     Args:
-        module: The backbone, say.
-        key: Where its config is, for messages.
+        module: The module, for example the backbone; its ``init_cfg`` may be
+            a list.
+        key: Key of its config, for messages.
 
     Raises:
-        ValueError: No weight of the file fits; names keys of both and, where
-            another ``prefix`` would do, that.
+        ValueError: No weight of the checkpoint fits. The message has keys of
+            both and, if there is one, the correct ``prefix``.
     """
-    cfg = getattr(module, 'init_cfg', None)
-    if not isinstance(cfg, Mapping) or cfg.get('type') != 'Pretrained':
-        return
+    given = getattr(module, 'init_cfg', None)
+    if isinstance(given, (list, tuple)) and len(given) == 1:
+        # Of a list, mmpretrain's ResNet does not see that it is pretrained,
+        # and sets the last scale of each block to 0 after loading.
+        given = module.init_cfg = given[0]
+    for cfg in given if isinstance(given, (list, tuple)) else [given]:
+        if isinstance(cfg, Mapping) and cfg.get('type') == 'Pretrained':
+            _check(module, key, cfg)
+
+
+def _check(module: nn.Module, key: str, cfg: Mapping) -> None:
     source, prefix = cfg['checkpoint'], cfg.get('prefix') or ''
-    loaded = _load_checkpoint(source, map_location='cpu')
-    weights = {
-        # As saved by a process of several.
-        name.removeprefix('module.'): value
-        for name, value in loaded.get('state_dict', loaded).items()
-        if isinstance(value, Tensor)
-    }
+    weights = weights_of(_load_checkpoint(source, map_location='cpu'))
     wanted = module.state_dict()
     found = _under(weights, prefix)
     missing = [name for name in wanted if name not in found]
@@ -45,20 +51,20 @@ def check_pretrained(module: nn.Module, key: str) -> None:
     if not fits:
         raise ValueError(
             f'{key}.init_cfg: no weight of {source} fits under prefix='
-            f'{prefix!r}. The file has {_first_names(weights)}, the model '
-            f'wants {_first_names(wanted)}{_advice(weights, wanted)}'
+            f'{prefix!r}. The file has {first_names(weights)}, the model '
+            f'needs {first_names(wanted)}{_advice(weights, wanted)}'
         )
-    text = f'{key}: {fits} of {len(wanted)} tensors are those of {source}'
+    text = f'{key}: {fits} of {len(wanted)} tensors are loaded from {source}'
     if missing:
-        text += f'; not in it: {_first_names(missing)}'
+        text += f'; not in it: {first_names(missing)}'
     if other:
-        text += f'; of another shape: {_first_names(other)}'
+        text += f'; of another shape: {first_names(other)}'
     print_log(text, logger='current')
 
 
-def _under(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """What a checkpoint has under a prefix, by the names after it."""
-    # mmengine adds the dot where it is left out.
+def _under(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the weights under a prefix, with the prefix removed."""
+    # mmengine adds the dot if it is missing.
     prefix = prefix if not prefix or prefix.endswith('.') else f'{prefix}.'
     return {
         name[len(prefix) :]: value
@@ -67,8 +73,10 @@ def _under(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     }
 
 
-def _advice(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
-    """The prefix under which the file does have what is wanted."""
+def _advice(
+    weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
+) -> str:
+    """Return advice on the prefix under which the file has the weights."""
     for name in weights:
         for end in wanted:
             if name.endswith(f'.{end}'):
@@ -76,10 +84,3 @@ def _advice(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
             if name == end:
                 return ': leave prefix out'
     return ''
-
-
-def _first_names(names: Iterable[str], limit: int = 8) -> str:
-    """The first of some names, and how many there are."""
-    given = list(names)
-    more = f', ... ({len(given)})' if len(given) > limit else ''
-    return ', '.join(given[:limit]) + more

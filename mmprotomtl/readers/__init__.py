@@ -1,8 +1,8 @@
-"""Reading files from disk, with errors that name the file.
+"""Read files from disk, with errors that name the file.
 
-Photographs and pictures of labels are in :mod:`.pictures`, label formats in
-:mod:`.labels` (own folders, MTAN, NYUD-v2) and :mod:`.pascal`, Matlab files in
-:mod:`.matlab`, lists of ids in :mod:`.ids`.
+:mod:`.pictures` reads photographs and labels stored as images, :mod:`.labels`
+(own folders, MTAN, NYUD-v2) and :mod:`.pascal` the label formats of data sets,
+:mod:`.matlab` Matlab files, and :mod:`.ids` lists of ids.
 """
 
 from .files import DataFile, check_folder, check_size, map_npy, read_npy
@@ -23,6 +23,7 @@ from .pascal import (
 )
 from .people import scan_people
 from .pictures import (
+    image_file,
     picture_doubts,
     read_normal_picture,
     read_picture,
@@ -34,6 +35,7 @@ __all__ = [
     'DataFile',
     'check_folder',
     'check_size',
+    'image_file',
     'map_npy',
     'mat_variables',
     'picture_doubts',

@@ -1,4 +1,4 @@
-"""Files of a data set, with errors that name the file."""
+"""Files of a data set, and checks whose errors name the file."""
 
 import errno
 import math
@@ -15,13 +15,14 @@ LOOP = 'a symbolic link that leads back to itself'
 
 
 class DataFile(NamedTuple):
-    """An image or a label on disk, and how to read it.
+    """An image or a label on disk, with its reader.
 
     Attributes:
         path: The file.
-        read: Module-level function (or a partial of one) from path to array.
-        note: What a user has to know of the settings with which a label is
-            read; added to the error where its task refuses it.
+        read: Function from path to array. It has to be picklable: a
+            module-level function or a partial of one.
+        note: Description of the settings with which a label is read. It is
+            added to the error if the task refuses the label.
     """
 
     path: str
@@ -29,10 +30,10 @@ class DataFile(NamedTuple):
     note: str = ''
 
     def load(self) -> np.ndarray:
-        """Read it.
+        """Read the file.
 
         Raises:
-            DataFileError: It is missing, damaged or not of its format.
+            DataFileError: The file is missing, damaged or of another format.
         """
         try:
             return self.read(self.path)
@@ -46,14 +47,14 @@ class DataFile(NamedTuple):
                 problem = f': {LOOP}'
             elif Path(self.path).is_file() and _size(self.path) == 0:
                 problem = ': 0 bytes'
-            # Decoders raise nearly anything on a damaged file; whatever it is
-            # becomes an error that says which file.
+            # Decoders raise all kinds of exceptions for damaged files; all are
+            # converted to an error that names the file.
             raise DataFileError(
                 self.path, f'cannot be read{problem}'
             ) from error
 
     def explained(self, error: DataFileError) -> DataFileError:
-        """What a task said of the file's label, with :attr:`note`."""
+        """Return an error of a task about this file, with :attr:`note`."""
         if not self.note or error.path != self.path:
             return error
         return DataFileError(error.path, f'{error.problem} ({self.note})')
@@ -64,16 +65,16 @@ def _size(path: str) -> int:
 
 
 def check_folder(path: Path, hint: str) -> None:
-    """Refuse what is no folder.
+    """Check that a folder exists.
 
     Args:
         path: The folder.
-        hint: What the data set expects there, for the error.
+        hint: What the data set expects there; added to the error message.
 
     Raises:
-        DataFileError: It is missing, a file, or cannot be opened.
+        DataFileError: The folder is missing, is a file, or cannot be opened.
     """
-    problem = 'no folder'
+    problem = 'not a folder'
     try:
         if stat.S_ISDIR(path.stat().st_mode):
             return
@@ -85,14 +86,14 @@ def check_folder(path: Path, hint: str) -> None:
 
 
 def map_npy(path: str) -> np.ndarray:
-    """A ``.npy`` array, mapped and not read; pickled objects are refused.
+    """Memory-map a ``.npy`` array; pickled objects are refused.
 
     Raises:
-        DataFileError: The file has not the size that its header says.
+        DataFileError: The size of the file does not agree with its header.
     """
     array = np.load(path, mmap_mode='r', allow_pickle=False)
     if not isinstance(array, np.memmap):
-        raise DataFileError(path, 'no .npy file, but an archive of several')
+        raise DataFileError(path, 'not an .npy file, but an .npz archive')
     size = _size(path)
     if array.offset + array.nbytes != size:
         raise DataFileError(
@@ -104,33 +105,33 @@ def map_npy(path: str) -> np.ndarray:
 
 
 def read_npy(path: str) -> np.ndarray:
-    """A ``.npy`` array; pickled objects are refused.
+    """Read a ``.npy`` array; pickled objects are refused.
 
     Raises:
-        DataFileError: The file has not the size that its header says. Nothing
-            is allocated before that is known.
+        DataFileError: The size of the file does not agree with its header.
+            This is checked before memory is allocated.
     """
     return np.array(map_npy(path))
 
 
-#: By how much the shape (width over height) of a label may differ from that
-#: of its image, beside what rounding to whole pixels explains.
+#: Maximum relative difference in aspect ratio between a label and its image,
+#: in addition to the effect of rounding to whole pixels.
 SHAPE_TOLERANCE = 0.05
 
 
 def check_size(label: np.ndarray, size: tuple[int, int], path: str) -> None:
-    """Refuse a label that can't be one of its image.
+    """Check that a label has the aspect ratio of its image.
 
-    A label of another resolution is common and is resized; one of another
-    shape is of another image, or turned.
+    A label of another resolution is common and can be resized. A label of
+    another aspect ratio belongs to another image, or is rotated.
 
     Args:
         label: ``H x W`` or ``H x W x L``.
         size: Height and width of the image on disk.
-        path: The label's file.
+        path: The label's file, for the error message.
 
     Raises:
-        DataFileError: The shapes differ by more than 5 %.
+        DataFileError: The aspect ratios differ by more than 5 %.
     """
     height, width = label.shape[:2]
     differ = math.log(width / height) - math.log(size[1] / size[0])
@@ -139,5 +140,5 @@ def check_size(label: np.ndarray, size: tuple[int, int], path: str) -> None:
             path,
             f'{height} x {width} pixels (height x width), but its image is '
             f'{size[0]} x {size[1]}: a label may have another resolution than '
-            'its image, not another shape',
+            'its image, but not another aspect ratio',
         )

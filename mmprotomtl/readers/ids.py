@@ -13,20 +13,20 @@ def _raise(path: str, problem: str) -> None:
 
 
 def plain_name(name: str) -> str:
-    """A name in Unicode's composed form (NFC).
+    """Convert a name to Unicode's composed form (NFC).
 
-    macOS stores accents apart from their letters, so that one name can be
-    written in two ways.
+    macOS stores letters and accents separately (NFD). Without this, the same
+    name in a list and on disk could be different strings.
     """
     return unicodedata.normalize('NFC', name)
 
 
 def _is_id(line: str) -> bool:
-    """Whether it has letters (of any script), digits and ``_ - .`` only."""
+    """Whether a line is a valid id: letters of any script, digits, _ - ."""
     return all(
         sign.isalnum()
         or sign == '_'
-        # Vowel signs and accents that have no composed form.
+        # Vowel signs, and accents that have no composed form.
         or (
             place > 0
             and (sign in '-.' or unicodedata.category(sign)[0] == 'M')
@@ -36,7 +36,7 @@ def _is_id(line: str) -> bool:
 
 
 def _decode(content: bytes) -> str:
-    """Text in UTF-8, or in UTF-16 if a byte-order mark says so."""
+    """Decode UTF-8, or UTF-16 if there is a byte-order mark of it."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode('utf-16')
     return content.decode('utf-8-sig')
@@ -45,27 +45,26 @@ def _decode(content: bytes) -> str:
 def read_ids(
     path: str, refuse: Callable[[str, str], None] = _raise
 ) -> list[str]:
-    """A list of image ids, one a line.
+    """Read a list of image ids, one per line.
 
-    A byte-order mark and the line ends of Windows are allowed; names come in
+    A byte-order mark and Windows line ends are allowed. Ids are converted to
     Unicode's composed form, see :func:`plain_name`.
 
     Args:
         path: The list.
-        refuse: What is done with a line that is no id, or one for the second
-            time: file and problem are its arguments. If it comes back, the
-            line is passed over.
+        refuse: Function that is called with path and problem for a line that
+            is not a valid id or is repeated. If it returns, the line is
+            skipped. Default: raise DataFileError.
 
     Raises:
-        DataFileError: It is missing or empty, or, unless ``refuse`` does
-            something else, a line is blank, is not one plain name, or comes
-            twice; names the line.
+        DataFileError: The file is missing or has no id; or, by default, a line
+            is blank, invalid or repeated. The message has the line number.
     """
     try:
         lines = plain_name(_decode(Path(path).read_bytes())).splitlines()
     except FileNotFoundError:
         raise DataFileError(
-            path, 'no such list of ids; expected one id a line'
+            path, 'no such list of ids; expected one id per line'
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataFileError(
@@ -89,5 +88,5 @@ def read_ids(
         else:
             first[line] = number
     if not first:
-        raise DataFileError(path, 'no id in it; expected one id a line')
+        raise DataFileError(path, 'no id in it; expected one id per line')
     return list(first)

@@ -1,7 +1,7 @@
-"""Labels of data sets on disk, read to what their task expects.
+"""Read labels from disk and convert them to what their task expects.
 
-Labels that are stored as pictures go through :mod:`.pictures`, which decides
-what a picture's numbers mean.
+Labels that are stored as images are read by :mod:`.pictures`, which decides
+how the mode and metadata of an image are interpreted.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,26 +15,35 @@ from .files import read_npy
 from .matlab import mat_variables, read_mat
 from .pictures import LABEL_ENDINGS, drop_short, read_picture
 
-#: Endings of the labels of an own folder.
+#: File name suffixes of labels in a user's own folder.
 OWN_ENDINGS = (*LABEL_ENDINGS, '.npy', '.mat')
-#: What the values of a label can be, :attr:`mmprotomtl.tasks.Task.label_kind`.
+#: Kinds of label values, see :attr:`mmprotomtl.tasks.Task.label_kind`.
 KINDS = ('class', 'binary', 'measure')
-#: The field of BSDS's structs that is taken where none is named.
+#: Default field of Matlab structs, as in BSDS500.
 _BOUNDARIES = 'Boundaries'
 
 
 def read_classes(path: str, unlabelled: int = -1) -> np.ndarray:
-    """MTAN's ``.npy`` of classes, ``unlabelled`` becoming 255."""
+    """Read MTAN's ``.npy`` of classes ``H x W``; 255 = unlabelled.
+
+    Args:
+        path: The file.
+        unlabelled: Stored value of unlabelled pixels.
+    """
     label = read_npy(path)
     if label.dtype == np.int8:
-        label = label.astype(np.int16)  # 255 is no int8
+        label = label.astype(np.int16)  # int8 cannot store 255
     return np.where(label == unlabelled, 255, label)
 
 
 def read_classes_from_1(path: str) -> np.ndarray:
-    """NYUD-v2's picture of classes stored as 1 .. 40, 0 = unlabelled."""
+    """Read NYUD-v2's image of classes, stored as 1 .. 40, 0 = unlabelled.
+
+    Returns:
+        Classes 0 .. 39, 255 = unlabelled, int32 ``H x W``.
+    """
     label = read_picture(path).astype(np.int32)
-    # What is out of range has to stay so: 256 must not become 255.
+    # Stored values above 40 must remain invalid; 256 must not become 255.
     return np.where(label == 0, 255, np.where(label > 40, 256, label - 1))
 
 
@@ -49,29 +58,37 @@ def read_label(
     invalid: float = 255,
     kind: str = 'class',
 ) -> np.ndarray:
-    """A label of an own folder: stored value x ``scale`` + ``offset``.
+    """Read a label of a user's own folder.
 
-    Without ``scale``, a picture of a palette or of fewer than 8 bits holds
-    the numbers that were stored (indices, 0 .. 15). With it, or where the
-    task measures something, it holds the levels 0 .. 255 that it shows.
+    The label is the stored value x ``scale`` + ``offset``.
+
+    For images with a palette or fewer than 8 bits, the stored values are the
+    raw numbers (palette indices, 0 .. 15 for 4 bits) if ``scale`` is 1 and
+    ``kind`` is not ``measure``; otherwise they are the displayed grey levels
+    or colours 0 .. 255.
 
     Args:
-        path: A picture, a ``.npy`` or a ``.mat`` file.
+        path: An image, ``.npy`` or ``.mat`` file.
         scale: Factor.
         offset: Summand.
-        ignore: Stored values (in all channels) of pixels without a label.
-        threshold: What is above becomes 1, the rest 0.
-        key: Variable of a ``.mat`` file, and fields in it after dots:
+        ignore: Stored values of unlabelled pixels. A pixel of several channels
+            is unlabelled if all its channels have such values.
+        threshold: Values (after ``scale`` and ``offset``) above it become 1,
+            all others 0. None: no threshold.
+        key: Variable of a ``.mat`` file, followed by fields after dots:
             ``groundTruth.Boundaries``. None: the only variable.
-        votes: Where several annotators marked the image (a Matlab cell, or
-            the last axis of ``H x W x N``): a pixel is 1 where at least so
-            many of them marked it, else 0.
-        invalid: What pixels without a label become.
+        votes: For labels of several annotators (a Matlab cell, or the last
+            axis of ``H x W x N``): a pixel becomes 1 if at least this many
+            annotators marked it, else 0.
+        invalid: Value of unlabelled pixels in the result.
         kind: One of :data:`KINDS`.
 
+    Returns:
+        ``H x W`` or ``H x W x L``.
+
     Raises:
-        DataFileError: It holds no numbers, or they cannot be understood
-            without a setting; names the setting.
+        DataFileError: The file has no numbers, or a setting is needed to
+            interpret them; the message names the setting.
     """
     shown = scale != 1 or kind == 'measure'
     lossy = kind == 'measure' or threshold is not None
@@ -85,8 +102,8 @@ def read_label(
     if len(labels) > 1:
         raise DataFileError(
             path,
-            f'{len(labels)} annotators; set `votes`: by how many of them a '
-            'pixel has to be marked',
+            f'{len(labels)} annotators; set `votes`, the number of annotators '
+            'that must have marked a pixel',
         )
     return labels[0]
 
@@ -94,7 +111,7 @@ def read_label(
 def _stored(
     path: str, key: str | None, votes: int | None, shown: bool, lossy: bool
 ) -> list[np.ndarray]:
-    """The stored array, or those of several annotators."""
+    """Read the stored arrays, one per annotator."""
     ending = Path(path).suffix.lower()
     if ending == '.mat':
         arrays = read_annotators(path, key)
@@ -120,7 +137,7 @@ def _convert(
     invalid: float,
     kind: str,
 ) -> np.ndarray:
-    """What a stored array means."""
+    """Convert a stored array to a label."""
     ignored = np.isin(stored, ignore)
     if stored.ndim == 3:
         ignored = np.asarray(ignored.all(-1, keepdims=True))
@@ -133,8 +150,9 @@ def _convert(
     if threshold is not None:
         value = np.where(np.isnan(value), np.nan, value > threshold)
     else:
-        # What becomes `invalid` by chance (class 256, counted from 1) is no
-        # pixel without a label; a task of classes refuses NaN.
+        # A stored value may be converted to `invalid` by accident (class 256,
+        # counted from 1). It becomes NaN, which the task refuses, because it
+        # must not silently become unlabelled.
         chance = (value == invalid) & (stored != invalid)
         if stored.ndim == 3:
             chance = np.asarray(chance.all(-1, keepdims=True))
@@ -145,7 +163,7 @@ def _convert(
 
 
 def _check_plain(stored: np.ndarray, path: str, kind: str) -> None:
-    """Refuse numbers that need a setting, where none is given."""
+    """Refuse ambiguous values if no setting says how to interpret them."""
     if kind == 'binary' and (stored == 255).any():
         others = stored[stored != 255]
         if not others.any():
@@ -160,7 +178,7 @@ def _check_plain(stored: np.ndarray, path: str, kind: str) -> None:
         if largest > 1:
             raise DataFileError(
                 path,
-                f'whole numbers up to {largest} where vectors are expected; '
+                f'integers up to {largest} where unit vectors are expected; '
                 'for colours set scale=2 / 255 (2 / 65535 for 16 bits) and '
                 'offset=-1 in the folder',
             )
@@ -169,22 +187,24 @@ def _check_plain(stored: np.ndarray, path: str, kind: str) -> None:
 def _count_votes(
     labels: Sequence[np.ndarray], votes: int, invalid: float, path: str
 ) -> np.ndarray:
-    """1 where at least ``votes`` labels have 1; unlabelled where too few do
-    and one of them says nothing.
+    """Combine the labels of several annotators.
+
+    A pixel becomes 1 if at least ``votes`` annotators marked it. Otherwise it
+    becomes ``invalid`` if an annotator has no label there, else 0.
     """
     shapes = {label.shape for label in labels}
     if len(shapes) > 1:
         raise DataFileError(path, f'annotators of sizes {sorted(shapes)}')
     if votes > len(labels):
         raise DataFileError(
-            path, f'{len(labels)} annotators; votes={votes} needs as many'
+            path, f'{len(labels)} annotators, fewer than votes={votes}'
         )
     stack = np.stack(labels)
     allowed = np.isin(stack, (0, 1, invalid))
     if not allowed.all():
         found = np.unique(stack[~allowed])[:8].tolist()
         raise DataFileError(
-            path, f'annotators have {found}; votes counts 0 and 1'
+            path, f'annotators have {found}; `votes` needs values 0 and 1'
         )
     marked = (stack == 1).sum(0) >= votes
     silent = (stack == invalid).any(0)
@@ -192,19 +212,19 @@ def _count_votes(
 
 
 def read_annotators(path: str, key: str | None = None) -> list[np.ndarray]:
-    """The arrays of a variable of a Matlab file, one for each annotator.
+    """Read the arrays of a variable of a Matlab file, one per annotator.
 
-    A cell, or an array of structs, holds an annotator in each element, as in
-    BSDS500 (``groundTruth{i}.Boundaries``); a numeric variable is one.
+    A cell array or struct array has one annotator per element, as in BSDS500
+    (``groundTruth{i}.Boundaries``). A numeric variable is a single annotator.
 
     Args:
         path: The file.
-        key: Variable, and the fields in it after dots. Of structs whose field
-            is not named, ``Boundaries`` is taken. None: the only variable.
+        key: Variable, followed by fields after dots. The default field of a
+            struct is ``Boundaries``. None: the only variable.
 
     Raises:
-        DataFileError: There is no such variable or field, or several
-            variables and no key.
+        DataFileError: There is no such variable or field, or ``key`` is None
+            and there are several variables.
     """
     if key is None:
         names = mat_variables(path)
@@ -212,27 +232,27 @@ def read_annotators(path: str, key: str | None = None) -> list[np.ndarray]:
             raise DataFileError(
                 path,
                 f'has the variables {", ".join(names) or "(none)"}; set `key` '
-                'to the one that is the label',
+                'to the one with the label',
             )
         key = names[0]
     variable, *fields = key.split('.')
     arrays = list(_leaves(read_mat(path, variable), fields, key, path))
     if not arrays:
-        raise DataFileError(path, f'key={key!r}: there is nothing in it')
+        raise DataFileError(path, f'key={key!r}: the variable is empty')
     return arrays
 
 
 def _leaves(
     value: np.ndarray, fields: Sequence[str], key: str, path: str
 ) -> Iterator[np.ndarray]:
-    """The numeric arrays in cells and fields."""
+    """Yield the numeric arrays in nested cells and fields."""
     if value.dtype.names:
         field = fields[0] if fields else _BOUNDARIES
         if field not in value.dtype.names:
             raise DataFileError(
                 path,
                 f'key={key!r}: has the fields {", ".join(value.dtype.names)};'
-                ' name the one that is the label after a dot',
+                ' add the one with the label to `key`, after a dot',
             )
         for part in value[field].ravel():
             yield from _leaves(part, fields[1:], key, path)

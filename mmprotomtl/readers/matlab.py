@@ -1,8 +1,8 @@
-"""Matlab's files, looked over before scipy reads them.
+"""Read Matlab files, after a check of their structure.
 
-scipy takes the number of a value's type from the file for a place in a table:
-a damaged file ends the process. So the file is walked first the way in which
-scipy will walk it, and left alone where a number in it cannot be.
+scipy uses type numbers from the file as array indices without a check, so a
+damaged file can crash the process. Therefore the file is first traversed in
+the same way as scipy will do it, and refused if any number in it is invalid.
 """
 
 import io
@@ -16,19 +16,25 @@ from scipy.io import loadmat
 
 from mmprotomtl.utils.errors import DataFileError
 
-#: Types of stored values: whole numbers, floats and text.
+#: Data types of stored values: integers, floats and text.
 _VALUES = (1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 16, 17, 18)
 _INT8, _INT32, _UINT32, _MATRIX, _COMPRESSED = 1, 5, 6, 14, 15
-#: Classes of variables.
+#: Array classes of variables.
 _CELL, _STRUCT, _CHAR, _NUMBERS = 1, 2, 4, range(6, 16)
 _COMPLEX = 0x800
-#: More is not unpacked; the largest of the field have 30 million.
+#: Maximum size of a decompressed variable in bytes; the largest labels of
+#: common data sets have 30 million.
 MAX_BYTES = 2**28
+#: Maximum depth of nested cells and structs.
 MAX_DEPTH = 20
 
 
 def read_mat(path: str, key: str) -> np.ndarray:
-    """One variable of a Matlab file (version 5 to 7).
+    """Read one variable of a Matlab file (version 5 to 7).
+
+    Args:
+        path: The file.
+        key: Name of the variable.
 
     Raises:
         DataFileError: There is no such variable, or the file is damaged.
@@ -53,7 +59,7 @@ def read_mat(path: str, key: str) -> np.ndarray:
 
 
 def mat_variables(path: str) -> list[str]:
-    """The names of the variables in a Matlab file (version 5 to 7).
+    """List the names of the variables in a Matlab file (version 5 to 7).
 
     Raises:
         DataFileError: The file is damaged.
@@ -67,12 +73,12 @@ def mat_variables(path: str) -> list[str]:
 
 
 def _walk_file(content: bytes, key: str | None) -> Iterator[str]:
-    """The names of the variables; that of ``key`` is walked to its end.
+    """Yield the names of the variables; check the variable ``key`` in full.
 
     Raises:
-        ValueError: Something is not as it has to be.
+        ValueError: The structure of the file is invalid.
     """
-    # Written by a machine that puts the low byte first, as all do today.
+    # Little-endian files only, as all machines of today write them.
     if content[126:128] != b'IM':
         raise ValueError(f'{len(content)} bytes without its header')
     place = 128
@@ -98,22 +104,26 @@ def _walk_file(content: bytes, key: str | None) -> Iterator[str]:
 
 
 class _Walk:
-    """A walk over the elements in some bytes, which raises ValueError where
-    one is not as it has to be.
+    """Traverses the elements in a byte string.
+
+    All methods raise ValueError if an element is invalid.
     """
 
     def __init__(self, content: bytes) -> None:
         self.content = content
 
     def numbers(self, start: int, end: int) -> list[int]:
-        """Whole numbers of 32 bits."""
+        """Return the unsigned 32-bit integers between two offsets."""
         return np.frombuffer(self.content[start:end], '<u4').tolist()
 
     def tag(
         self, place: int, stop: int | None = None, small: bool = True
     ) -> tuple[int, int, int, int]:
-        """What comes at ``place``: type, size, where it starts and where the
-        next one does.
+        """Read the tag of the element at ``place``.
+
+        Returns:
+            Data type, size in bytes, offset of the data, and offset of the
+            next element.
         """
         stop = len(self.content) if stop is None else stop
         if place + 8 > stop:
@@ -125,14 +135,16 @@ class _Walk:
                 raise ValueError(f'{size} bytes in a field of 4')
             return kind, size, place + 4, place + 8
         start = place + 8
-        # What is packed is not filled up to 8 bytes.
+        # Compressed elements are not padded to 8 bytes.
         fill = 0 if kind == _COMPRESSED else -size % 8
         if start + size > stop:
             raise ValueError(f'{size} bytes at {place}, of {stop}')
         return kind, size, start, min(start + size + fill, stop)
 
-    def value(self, place: int, stop: int, kinds: tuple = _VALUES) -> tuple:
-        """The bounds of a value of one of some types, and what follows."""
+    def value(
+        self, place: int, stop: int, kinds: tuple[int, ...] = _VALUES
+    ) -> tuple[int, int, int]:
+        """Return start and end of a value, and the offset after it."""
         kind, size, start, after = self.tag(place, stop)
         if kind not in kinds:
             raise ValueError(f'a value of type {kind} at byte {place}')
@@ -141,7 +153,7 @@ class _Walk:
     def header(
         self, place: int, stop: int
     ) -> tuple[str, int, bool, list[int], int]:
-        """Name, class, whether complex, shape, and where the values start."""
+        """Return name, class, whether complex, shape, offset of the values."""
         start, end, place = self.value(place, stop, (_UINT32,))
         if end - start != 8:
             raise ValueError('flags of another size')
@@ -155,7 +167,7 @@ class _Walk:
         return name, flags & 0xFF, bool(flags & _COMPLEX), shape, place
 
     def matrix(self, place: int, stop: int, depth: int = 0) -> None:
-        """All of a variable, or of a field or cell of one."""
+        """Check a whole variable, or one field or cell of it."""
         if depth > MAX_DEPTH:
             raise ValueError(f'more than {MAX_DEPTH} levels')
         _, kind, is_complex, shape, place = self.header(place, stop)
@@ -181,6 +193,6 @@ class _Walk:
                 *_, place = self.value(place, stop)
         else:
             raise ValueError(f'a variable of class {kind}')
-        # scipy goes on where the values end, wherever that is.
+        # scipy would continue after the values, not after the stated size.
         if place != stop:
             raise ValueError(f'{stop - place} bytes more than its values')

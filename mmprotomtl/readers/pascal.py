@@ -1,4 +1,4 @@
-"""How the labels of PASCAL-Context are stored, and read."""
+"""Read the labels of PASCAL-Context."""
 
 from typing import Any
 
@@ -14,8 +14,9 @@ from .pictures import read_normal_picture, read_rgb, read_share
 
 #: PASCAL-Part's number of the class `person`.
 PERSON = 15
-#: Part of a person, without `l` or `r` for its side -> body part (1 head, 2
-#: torso, 3 upper arm, 4 lower arm, 5 upper leg, 6 lower leg).
+#: Name of a part of a person in PASCAL-Part, without the prefix `l` or `r`
+#: (left, right) -> class (1 head, 2 torso, 3 upper arm, 4 lower arm, 5 upper
+#: leg, 6 lower leg).
 PARTS = {
     **dict.fromkeys(
         ('head', 'hair', 'ear', 'eye', 'ebrow', 'mouth', 'nose'), 1
@@ -26,11 +27,11 @@ PARTS = {
     'uleg': 5,
     **dict.fromkeys(('lleg', 'foot'), 6),
 }
-#: Parts of which a person has one; of the others there are two.
+#: Parts that have no left and right, so their names have no prefix.
 MIDDLE = ('head', 'hair', 'mouth', 'nose', 'torso', 'neck')
-#: The 459 classes of ``LabelMap`` whose pixels carry a normal: those that
-#: NYUD-v2, on which the network that drew the normals was trained, has too,
-#: without `unknown`, and `tvmonitor` (427).
+#: Classes of ``LabelMap`` (out of 459) on which normals are valid: those that
+#: also exist in NYUD-v2, on which the network that predicted the normals was
+#: trained, without `unknown`; and `tvmonitor` (427).
 NORMALS_CLASSES = (
     3, 4, 6, 9, 10, 11, 13, 15, 17, 18, 22, 23, 29, 30, 33, 34, 36, 37, 38,
     39, 41, 43, 46, 49, 50, 51, 53, 55, 56, 59, 61, 62, 65, 66, 68, 69, 72,
@@ -48,10 +49,10 @@ NORMALS_CLASSES = (
 
 
 def part_number(name: str) -> int:
-    """The body part, 1 .. 6, that a part of PASCAL-Part belongs to.
+    """Return the class 1 .. 6 of a part of PASCAL-Part, see :data:`PARTS`.
 
     Raises:
-        KeyError: People have no such part.
+        KeyError: PASCAL-Part has no such part of a person.
     """
     if name in MIDDLE:
         return PARTS[name]
@@ -61,17 +62,20 @@ def part_number(name: str) -> int:
 
 
 def read_label_map(path: str) -> np.ndarray:
-    """PASCAL-Context's ``LabelMap``: classes 1 .. 459, ``H x W``.
+    """Read PASCAL-Context's ``LabelMap``.
+
+    Returns:
+        Classes 0 .. 459, int32 ``H x W``.
 
     Raises:
-        DataFileError: It is missing or no such map.
+        DataFileError: The file has no valid ``LabelMap``.
     """
     label = read_mat(path, 'LabelMap')
     if label.ndim != 2 or not label.size or label.dtype.kind not in 'uif':
         raise DataFileError(
             path,
-            f'LabelMap is {label.shape} of {label.dtype}, expected H x W '
-            'numbers of classes',
+            f'LabelMap has shape {label.shape} and type {label.dtype}, '
+            'expected H x W class numbers',
         )
     wrong = ~((label >= 0) & (label <= 459)) | (label != np.floor(label))
     if wrong.any():
@@ -83,17 +87,33 @@ def read_label_map(path: str) -> np.ndarray:
 
 
 def read_edges(path: str) -> np.ndarray:
-    """Edges between the classes of a ``LabelMap``: where its Laplacian is
-    not 0, thinned to a line; 0 or 1.
+    """Read the edges between the classes of a ``LabelMap``.
+
+    Edges are the pixels at which the Laplacian of the map is not 0, thinned
+    to lines one pixel wide.
+
+    Returns:
+        0 or 1, uint8 ``H x W``.
     """
     label = read_label_map(path).astype(np.float64)
     return thin(cv2.Laplacian(label, cv2.CV_64F) != 0).astype(np.uint8)
 
 
 def read_normals(path: str, label_map: str) -> np.ndarray:
-    """Normals, where the class at ``label_map`` carries any."""
+    """Read normals; pixels whose class has no valid normal are unknown.
+
+    Args:
+        path: The image of normals.
+        label_map: File with the ``LabelMap`` of the image.
+
+    Returns:
+        float32 ``H x W x 3``, (0, 0, 0) = unknown.
+
+    Raises:
+        DataFileError: A file is invalid, or their aspect ratios differ.
+    """
     normal = read_normal_picture(path)
-    # As a file of its own: it is the one that an error has to name.
+    # Read as a DataFile, so that an error names the label map.
     classes = DataFile(label_map, read_label_map).load()
     check_size(classes, normal.shape[:2], label_map)
     if normal.shape[:2] != classes.shape:
@@ -105,22 +125,26 @@ def read_normals(path: str, label_map: str) -> np.ndarray:
 
 
 def read_saliency(path: str) -> np.ndarray:
-    """1 where the stored share is above a half."""
+    """Read saliency: 1 where the stored value is above 0.5, else 0.
+
+    Returns:
+        uint8 ``H x W``.
+    """
     return (read_share(path) > 0.5).astype(np.uint8)
 
 
 def read_parts(path: str, image: str) -> np.ndarray:
-    """Body parts of the people in an image.
+    """Read the body parts of the people in an image.
 
     Args:
-        path: PASCAL-Part's file.
-        image: The photograph, for the size of a label without any object.
+        path: File of PASCAL-Part.
+        image: The photograph; its size is used if the file has no object.
 
     Returns:
-        0 .. 6, ``H x W``.
+        Classes 0 (none) .. 6, uint8 ``H x W``.
 
     Raises:
-        DataFileError: It has not the form of PASCAL-Part.
+        DataFileError: The file is not an annotation of PASCAL-Part.
     """
     anno = read_mat(path, 'anno')
     try:

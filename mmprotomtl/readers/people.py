@@ -1,4 +1,4 @@
-"""Which images show people: a scan of label files, and its cache."""
+"""Find the images that show people, by scanning label files, with a cache."""
 
 import hashlib
 import json
@@ -15,8 +15,11 @@ from .files import DataFile
 
 
 def default_cache_dir() -> Path:
-    """``$XDG_CACHE_HOME/mmprotomtl``, or the same below ``~/.cache``, or
-    below the folder for temporary files where the user has no home.
+    """Return the default folder of the cache.
+
+    It is ``$XDG_CACHE_HOME/mmprotomtl``; ``~/.cache/mmprotomtl`` if the
+    variable is not set; and in the system's temporary folder if the user has
+    no home.
     """
     base = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
     if not os.path.isabs(base):
@@ -27,16 +30,17 @@ def default_cache_dir() -> Path:
 def scan_people(
     files: Mapping[str, DataFile], cache_dir: str | Path | None = None
 ) -> set[str]:
-    """The images whose label has a body part.
+    """Return the ids of the images whose label has a body part.
 
-    It reads every label, so the result is kept in a file whose name follows
-    from the labels' names, sizes and times of change: of changed labels
-    there is none. It is written at once, by however many processes.
+    Every label has to be read, so the result is cached in a file. The name of
+    this file depends on the labels' paths, sizes and modification times, so
+    changed labels are scanned again. It is written atomically, so several
+    processes may do it concurrently.
 
     Args:
-        files: Image id -> label of its body parts.
-        cache_dir: Where the result is kept; None: :func:`default_cache_dir`.
-            Where it can't be written, a warning says so, once.
+        files: Image id -> label file of body parts.
+        cache_dir: Folder of the cache; None: :func:`default_cache_dir`. If it
+            cannot be written, a warning is given and nothing is cached.
 
     Raises:
         DataFileError: A label cannot be read.
@@ -74,7 +78,7 @@ def _key(files: Mapping[str, DataFile]) -> str:
 
 
 def _read(cache: Path, files: Mapping[str, DataFile]) -> set[str] | None:
-    """What is cached, or None if it is not there or not whole."""
+    """Read the cached result; None if it is missing or invalid."""
     try:
         content = json.loads(cache.read_text())
         people = set(content['people'])

@@ -1,10 +1,11 @@
-"""Pictures: what their numbers mean is decided here, once for all readers.
+"""Decode image files: photographs, and labels that are stored as images.
 
-The mode and the metadata of a picture say how its numbers are to be read:
-palette, bits of a channel, transparency, the camera's orientation. Photographs
-become 8-bit RGB by :func:`read_rgb`; labels keep the numbers that were stored,
-by :func:`read_picture`. What cannot be converted without a guess is refused
-with the file's name. ICC profiles and gamma values are ignored.
+The mode and the metadata of an image file decide how its numbers are
+interpreted: palette, bit depth, transparency, EXIF orientation. All readers
+use the two functions here: :func:`read_rgb` converts photographs to 8-bit RGB,
+:func:`read_picture` keeps the stored numbers of labels. Files that cannot be
+converted without a guess are refused with the file's name. ICC profiles and
+gamma values are ignored.
 """
 
 from collections.abc import Iterator
@@ -17,35 +18,46 @@ from PIL import Image, TiffImagePlugin
 
 from mmprotomtl.utils.errors import DataFileError
 
-#: Formats of photographs, by the content of the file and not by its name.
-#: Naming them keeps other decoders, such as Ghostscript, from being started.
+from .files import DataFile, read_npy
+
+#: Formats of photographs, detected by content and not by file name. The list
+#: prevents Pillow from starting other decoders, such as Ghostscript.
 PHOTO_FORMATS = ('PNG', 'JPEG', 'TIFF', 'BMP', 'WEBP')
 #: Formats of labels.
 LABEL_FORMATS = ('PNG', 'JPEG', 'TIFF')
-#: Endings of the files that :func:`read_rgb` reads.
+#: File name suffixes that :func:`read_rgb` supports.
 PHOTO_ENDINGS = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp', '.webp')
-#: Endings of the files that :func:`read_picture` reads.
+#: File name suffixes that :func:`read_picture` supports.
 LABEL_ENDINGS = ('.png', '.jpg', '.jpeg', '.tif', '.tiff')
-#: Pictures of more pixels are refused before they are unpacked; the largest
-#: of the field have 2 million.
+#: Larger images are refused before they are decompressed; the largest of
+#: common data sets have 2 million pixels.
 MAX_PIXELS = 100_000_000
-#: EXIF's tag of the orientation.
+#: EXIF tag of the orientation.
 _ORIENTATION = 0x0112
-#: TIFF's tags of the bits of each channel and of the kind of compression.
+#: TIFF tag of the bits per channel.
 _BITS_PER_SAMPLE = 258
 _GRAY_16 = ('I;16', 'I;16B', 'I;16L', 'I;16N')
 
 
-def read_rgb(path: str) -> np.ndarray:
-    """A photograph, ``H x W x 3`` uint8, in RGB order.
+def image_file(path: str | Path) -> DataFile:
+    """A photograph, or an image stored as ``.npy``, and how it is read."""
+    is_npy = Path(path).suffix.lower() == '.npy'
+    return DataFile(str(path), read_npy if is_npy else read_rgb)
 
-    It is upright, as :func:`PIL.ImageOps.exif_transpose` makes it. Palettes,
-    grey, CMYK and YCbCr become RGB; of 16 bits the upper 8 are kept; alpha is
-    dropped.
+
+def read_rgb(path: str) -> np.ndarray:
+    """Read a photograph as RGB.
+
+    The EXIF orientation is applied, like :func:`PIL.ImageOps.exif_transpose`.
+    Palettes, grey, CMYK and YCbCr are converted to RGB; of 16 bits the upper 8
+    are kept; alpha is dropped.
+
+    Returns:
+        uint8 ``H x W x 3``.
 
     Raises:
-        DataFileError: Its numbers have no defined range (32 bits, floating
-            point), or it is too large or animated.
+        DataFileError: The range of the values is not defined (32 bits or
+            floating point), or the image is too large or animated.
     """
     with _opened(path, PHOTO_FORMATS) as picture:
         if picture.mode in _GRAY_16 or (
@@ -61,7 +73,8 @@ def read_rgb(path: str) -> np.ndarray:
             )
         else:
             if picture.mode in ('P', 'PA'):
-                # Straight to RGB, Pillow warns of transparent colours.
+                # Pillow would warn about transparency in a direct conversion
+                # to RGB.
                 pixels = np.asarray(picture.convert('RGBA'))[..., :3]
             else:
                 pixels = np.asarray(picture.convert('RGB'))
@@ -71,29 +84,30 @@ def read_rgb(path: str) -> np.ndarray:
 def read_picture(
     path: str, shown: bool = False, lossy: bool = False
 ) -> np.ndarray:
-    """The numbers of a label that is stored as a picture.
+    """Read the numbers of a label that is stored as an image.
+
+    The EXIF orientation is applied.
 
     Args:
         path: The file.
-        shown: Whether the grey levels and colours that the picture shows are
-            wanted, 0 .. 255 (0 .. 65535 for 16 bits). Else the numbers as they
-            are stored: indices of a palette, 0 .. 15 for 4 bits, 0 or 1 for
-            one bit.
-        lossy: Whether JPEG, which changes values, is allowed.
+        shown: Whether to return the displayed grey levels and colours, 0 ..
+            255 (0 .. 65535 for 16 bits). Otherwise the stored numbers are
+            returned: palette indices, 0 .. 15 for 4 bits, 0 or 1 for one bit.
+        lossy: Whether JPEG compression, which changes values, is allowed.
 
     Returns:
-        ``H x W`` or ``H x W x 3``, upright: uint8, uint16, int32 or float32.
+        ``H x W`` or ``H x W x 3``; uint8, uint16, int32 or float32.
 
     Raises:
-        DataFileError: It has transparent pixels, a lossy format where the
-            values have to be exact, or a mode that is none of labels.
+        DataFileError: The image has transparent pixels, is JPEG although
+            ``lossy`` is False, or has a mode that labels cannot have.
     """
     with _opened(path, LABEL_FORMATS) as picture:
         if not lossy and _is_lossy(picture):
             raise DataFileError(
                 path,
                 'is compressed by JPEG, which changes the values that were '
-                'stored; a label of classes, or of yes and no, has to be PNG '
+                'stored; a label of classes, or a binary one, has to be PNG '
                 'or .npy',
             )
         bits = _bits(picture, path)
@@ -115,14 +129,18 @@ def read_picture(
 
 
 def read_share(path: str, lossy: bool = False) -> np.ndarray:
-    """A picture of 8 bits a channel, or of 1 bit, as 0 .. 1, float32.
+    """Read an image of up to 8 bits per channel, scaled to 0 .. 1.
 
     Args:
         path: The file.
-        lossy: As for :func:`read_picture`.
+        lossy: See :func:`read_picture`.
+
+    Returns:
+        float32 ``H x W`` or ``H x W x 3``.
 
     Raises:
-        DataFileError: It has another number of bits.
+        DataFileError: The image has more than 8 bits per channel, or see
+            :func:`read_picture`.
     """
     picture = read_picture(path, shown=True, lossy=lossy)
     if picture.dtype != np.uint8:
@@ -132,37 +150,48 @@ def read_share(path: str, lossy: bool = False) -> np.ndarray:
     return picture.astype(np.float32) / 255
 
 
-#: A stored vector that is shorter is middle grey, which is no direction.
+#: Minimum length of a stored normal. Shorter vectors are middle grey in the
+#: image and have no direction.
 SHORTEST_NORMAL = 0.1
 
 
 def read_normal_picture(path: str) -> np.ndarray:
-    """Normals stored as colours, n = 2 v / 255 - 1; middle grey (127 or 128
-    in all channels) becomes (0, 0, 0), unknown.
+    """Read normals stored as colours, n = 2 v / 255 - 1.
+
+    Returns:
+        float32 ``H x W x 3``; middle grey (127 or 128 in all channels) becomes
+        (0, 0, 0) = unknown.
     """
     return drop_short(2 * read_share(path, lossy=True) - 1)
 
 
 def drop_short(normal: np.ndarray) -> np.ndarray:
-    """Make vectors ``H x W x 3`` of less than :data:`SHORTEST_NORMAL`
-    unknown, (0, 0, 0).
+    """Set vectors shorter than :data:`SHORTEST_NORMAL` to (0, 0, 0), unknown.
+
+    Args:
+        normal: ``H x W x 3``.
     """
     length = np.linalg.norm(normal, axis=-1, keepdims=True)
     return np.where(length > SHORTEST_NORMAL, normal, normal.dtype.type(0))
 
 
 def orientation(picture: Image.Image) -> int:
-    """How a picture has to be turned, 1 (not at all) .. 8, as EXIF counts."""
+    """Return the EXIF orientation, 1 (upright) .. 8; 1 if there is none."""
     try:
         found = picture.getexif().get(_ORIENTATION, 1)
     except Exception:
-        # Metadata that no program can read turns a picture in none of them.
+        # Damaged metadata is ignored, as other programs do.
         return 1
     return found if found in range(1, 9) else 1
 
 
 def upright(array: np.ndarray, turn: int) -> np.ndarray:
-    """Turn or mirror ``H x W [x C]`` by a value of :func:`orientation`."""
+    """Apply an EXIF orientation to an array.
+
+    Args:
+        array: ``H x W`` or ``H x W x C``.
+        turn: Result of :func:`orientation`.
+    """
     if turn in (5, 6, 7, 8):
         array = array.swapaxes(0, 1)
     if turn in (2, 3, 6, 7):
@@ -173,11 +202,11 @@ def upright(array: np.ndarray, turn: int) -> np.ndarray:
 
 
 def picture_doubts(path: str, label: bool) -> list[str]:
-    """What somebody who checks data should know of a picture's metadata.
+    """Return warnings about the metadata of an image file.
 
     Args:
-        path: A picture that was read without an error.
-        label: Whether it is a label, not a photograph.
+        path: An image that can be read without an error.
+        label: Whether it is a label and not a photograph.
     """
     doubts = []
     formats = LABEL_FORMATS if label else PHOTO_FORMATS
@@ -185,19 +214,21 @@ def picture_doubts(path: str, label: bool) -> list[str]:
         turn = orientation(picture)
         if turn != 1:
             doubts.append(
-                f'EXIF orientation {turn}: it is turned upright; image and '
-                'labels have to fit each other when all are upright'
+                f'EXIF orientation {turn} is applied: image and labels must '
+                'fit each other after all are turned upright'
             )
         if label:
             if _is_lossy(picture):
                 doubts.append('JPEG has changed the values that were stored')
             return doubts
         if _bits(picture, path) > 8:
-            doubts.append('more than 8 bits a channel: 8 are used')
+            doubts.append('more than 8 bits per channel: 8 are used')
         if picture.mode in ('RGBA', 'LA', 'PA') or (
             'transparency' in picture.info
         ):
             doubts.append('transparency is ignored')
+        if picture.mode in ('P', 'PA'):
+            doubts.append('a palette: no more than 256 colours')
         if picture.mode == 'CMYK':
             doubts.append('CMYK becomes RGB without its colour profile')
     return doubts
@@ -205,8 +236,11 @@ def picture_doubts(path: str, label: bool) -> list[str]:
 
 @contextmanager
 def _opened(path: str, formats: tuple[str, ...]) -> Iterator[Image.Image]:
-    """A picture of some formats with its pixels, checked to be one and not
-    too large.
+    """Open and decode an image; refuse other formats, animations, large ones.
+
+    Args:
+        path: The file.
+        formats: Allowed formats, in Pillow's names.
     """
     with Image.open(path, formats=formats) as picture:
         if picture.width * picture.height > MAX_PIXELS:
@@ -215,7 +249,7 @@ def _opened(path: str, formats: tuple[str, ...]) -> Iterator[Image.Image]:
                 f'{picture.width} x {picture.height} pixels; more than '
                 f'{MAX_PIXELS} are not read',
             )
-        # The further pictures of a JPEG are previews or other views.
+        # Additional images in a JPEG (MPO) are previews or other views.
         frames = getattr(picture, 'n_frames', 1)
         if frames > 1 and picture.format != 'MPO':
             raise DataFileError(
@@ -226,7 +260,7 @@ def _opened(path: str, formats: tuple[str, ...]) -> Iterator[Image.Image]:
 
 
 def _bits(picture: Image.Image, path: str) -> int:
-    """Bits of a channel in the file; Pillow's mode does not tell them."""
+    """Return the bits per channel; Pillow's mode does not contain them."""
     if picture.format == 'PNG':
         with Path(path).open('rb') as file:
             return file.read(25)[24]
@@ -244,13 +278,13 @@ def _is_lossy(picture: Image.Image) -> bool:
 def _channels(
     picture: Image.Image, path: str, bits: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Numbers as they are stored, and alpha as a share of 255 if any."""
+    """Return the stored numbers, and alpha 0 .. 255 (None without alpha)."""
     mode = picture.mode
     array = np.asarray(picture)
     if mode == '1':
         return array.astype(np.uint8), None
     if mode == 'L' and bits < 8:
-        # Pillow spreads 0 .. 15 over 0 .. 255.
+        # Pillow scales 0 .. 15 to 0 .. 255; undo it.
         return array // np.uint8(255 // (2**bits - 1)), None
     if mode in _GRAY_16 or (mode == 'I' and bits == 16):
         return array.astype(np.uint16), None
@@ -264,7 +298,7 @@ def _channels(
         return array[..., :3], array[..., 3]
     raise DataFileError(
         path,
-        f'a label of mode {mode!r} with {bits} bits a channel; allowed are '
+        f'a label of mode {mode!r} with {bits} bits per channel; allowed are '
         'grey, RGB and palettes, as PNG with 1 .. 16 bits or as TIFF with 8, '
         '16 (grey) or 32',
     )
@@ -273,7 +307,7 @@ def _channels(
 def _deep_channels(
     picture: Image.Image, path: str
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The same for colours of 16 bits, of which Pillow keeps 8."""
+    """Like :func:`_channels`, for colours of 16 bits (Pillow keeps 8)."""
     array = None
     if picture.format == 'PNG':
         data = np.frombuffer(Path(path).read_bytes(), np.uint8)
@@ -284,7 +318,7 @@ def _deep_channels(
             f'colours of 16 bits in {picture.format} cannot be read; store '
             'them as PNG or .npy',
         )
-    # OpenCV has blue first.
+    # OpenCV returns BGR.
     numbers = array[..., 2::-1] if array.ndim == 3 else array
     if picture.mode == 'LA' and array.ndim == 3:
         numbers = array[..., 0]
@@ -302,8 +336,9 @@ def _check_opaque(
 ) -> None:
     """Refuse a label that has transparent pixels.
 
-    Whether they are unlabelled, or hold the number below, nobody can tell.
-    Only an index of a palette stays what it is however it is shown.
+    It is ambiguous whether transparent pixels are unlabelled or have the
+    stored value. Transparent colours of a palette are allowed, because the
+    palette index is not ambiguous.
     """
     clear = np.zeros(numbers.shape[:2], bool)
     if alpha is not None:
@@ -317,14 +352,14 @@ def _check_opaque(
     if clear.any():
         raise DataFileError(
             path,
-            f'{int(clear.sum())} transparent pixels; a label has none: give '
-            'pixels without a label a value of their own (`ignore` of an own '
-            'folder names it)',
+            f'{int(clear.sum())} transparent pixels; a label must have none: '
+            'give unlabelled pixels a value of their own, and set `ignore` to '
+            'it in the options of the folder',
         )
 
 
 def _palette(picture: Image.Image) -> np.ndarray:
-    """The colours of a palette, ``N x 3`` uint8."""
+    """Return the colours of a palette, uint8 ``N x 3``."""
     mode = picture.palette.mode if picture.palette else 'RGB'
     flat = picture.getpalette(mode) or []
     colours = np.array(flat, np.uint8).reshape(-1, len(mode))
@@ -334,11 +369,16 @@ def _palette(picture: Image.Image) -> np.ndarray:
 def _painted(
     indices: np.ndarray, colours: np.ndarray, path: str
 ) -> np.ndarray:
-    """The colours of indices; grey levels, ``H x W``, if all are grey."""
+    """Convert palette indices to colours.
+
+    Returns:
+        ``H x W x 3``; ``H x W`` if all colours are grey.
+    """
     if indices.size and indices.max() >= len(colours):
         raise DataFileError(
             path,
-            f'index {indices.max()} of a palette of {len(colours)} colours',
+            f'palette index {indices.max()}, but the palette has only '
+            f'{len(colours)} colours',
         )
     painted = colours[indices]
     gray = (painted == painted[..., :1]).all()
@@ -348,11 +388,11 @@ def _painted(
 def _check_indices(
     indices: np.ndarray, colours: np.ndarray, path: str
 ) -> None:
-    """Refuse a palette of greys that are not their own indices.
+    """Refuse a grey palette whose grey levels differ from their indices.
 
-    Programs that make pictures smaller turn greyscale into such palettes, so
-    that the number may be the index or the grey. Black and white alone are 0
-    and 1, as in a picture of one bit.
+    Programs that compress images convert greyscale to such palettes. Then the
+    label may be the index or the grey level. A palette of black and white only
+    is allowed; it is read as 0 and 1, like an image of one bit.
     """
     if (colours != colours[:, :1]).any():
         return

@@ -1,4 +1,4 @@
-"""Furnish a room at random."""
+"""Build random scenes: a room with objects, a camera and a lamp."""
 
 import colorsys
 from typing import NamedTuple
@@ -19,20 +19,21 @@ PALETTE = (
     (220, 60, 60),
 )
 WALL, FLOOR, CEILING, BOX, BALL, CYLINDER, PERSON = range(len(CLASSES))
-#: Instances 0 .. 5 are the faces of the room.
+#: Number of instances that are faces of the room (0 .. 5). Objects come after.
 ROOM_INSTANCES = 6
+#: Semantic class of each face of the room, see :class:`Room`.
 FACE_CLASSES = np.array([WALL, WALL, CEILING, FLOOR, WALL, WALL])
 
 
 class Scene(NamedTuple):
-    """A furnished room.
+    """A room with objects, a camera and a lamp.
 
     Attributes:
-        solids: The room first.
-        eye: Position of the camera, ``3``.
-        camera: Its axes (right, down, forward) as rows, ``3 x 3``.
-        focal: Focal length as a share of the image's width.
-        lamp: Position of the lamp, ``3``.
+        solids: All solids; the room is the first.
+        eye: Position of the camera in metres, ``3``.
+        camera: Axes of the camera (right, down, forward) as rows, ``3 x 3``.
+        focal: Focal length in units of the image's width.
+        lamp: Position of the lamp in metres, ``3``.
     """
 
     solids: list[Solid]
@@ -76,7 +77,7 @@ def _material(
 
 
 def _room(rng: np.random.Generator, size: np.ndarray) -> Room:
-    """Walls that share a wall paper, a floor and a ceiling."""
+    """Make a room: walls with the same wallpaper, a floor and a ceiling."""
     paper = _color(rng, (0.05, 0.45), (0.6, 0.9))
     darker = (np.asarray(paper) * rng.uniform(0.75, 0.92)).tolist()
     look = _material(
@@ -107,7 +108,11 @@ def _room(rng: np.random.Generator, size: np.ndarray) -> Room:
 def _things(
     rng: np.random.Generator, floor: np.ndarray, instance: int
 ) -> tuple[list[Solid], float]:
-    """A random object on a point of the floor, and its radius from above."""
+    """Make a random object that stands on a point of the floor.
+
+    Returns:
+        Its solids, and its radius in the horizontal plane in metres.
+    """
     same = dict(instance=instance)
     vivid = [_color(rng, (0.45, 0.95), (0.4, 0.95)) for _ in range(2)]
     look = _material(
@@ -159,7 +164,11 @@ def _things(
 
 
 def build_scene(rng: np.random.Generator) -> Scene:
-    """A room, a camera in it, a lamp, and three to seven objects in view."""
+    """Make a room with a camera, a lamp and up to seven objects in view.
+
+    Args:
+        rng: Source of all random decisions.
+    """
     half = np.array(
         [rng.uniform(2.2, 3.6), rng.uniform(1.25, 1.6), rng.uniform(2.4, 4.2)]
     )
@@ -170,7 +179,7 @@ def build_scene(rng: np.random.Generator) -> Scene:
             -half[2] * rng.uniform(0.7, 0.95),
         ]
     )
-    # Towards the far wall, a little down, a little aside.
+    # The camera looks to the far wall, a little downwards and sideways.
     yaw = rng.uniform(-0.35, 0.35) - 0.3 * eye[0] / half[0]
     pitch = rng.uniform(-0.02, 0.22)
     forward = np.array(
@@ -189,7 +198,8 @@ def build_scene(rng: np.random.Generator) -> Scene:
     for _ in range(40):
         if len(taken) == wanted:
             break
-        # In view: a distance ahead, and a place within the image's width.
+        # Objects are in view: a depth in front of the camera, and a sideways
+        # offset within the image's width.
         ahead = rng.uniform(1.5, 2 * half[2] * 0.9)
         aside = rng.uniform(-0.42, 0.42) / focal * ahead
         x, z = eye[[0, 2]] + ahead * forward[[0, 2]] + aside * right[[0, 2]]
@@ -218,5 +228,5 @@ def build_scene(rng: np.random.Generator) -> Scene:
 
 
 def scene_of(seed: int, index: int) -> Scene:
-    """Scene ``index`` of the world ``seed``."""
+    """Build scene number ``index`` of the scenes with this seed."""
     return build_scene(np.random.default_rng((seed, index)))

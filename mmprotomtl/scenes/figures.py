@@ -1,4 +1,4 @@
-"""Articulated figures: people with body parts."""
+"""People with labelled body parts, in random poses."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ HEAD, TORSO, UPPER_ARM, LOWER_ARM, UPPER_LEG, LOWER_LEG = range(1, 7)
 
 
 def _turn(axis: int, angle: float) -> np.ndarray:
-    """Rotation by ``angle`` radians about a coordinate axis."""
+    """Return the rotation by ``angle`` radians about a coordinate axis."""
     i, j = [(1, 2), (2, 0), (0, 1)][axis]
     matrix = np.eye(3)
     cos, sin = np.cos(angle), np.sin(angle)
@@ -20,11 +20,11 @@ def _turn(axis: int, angle: float) -> np.ndarray:
 def _limb(
     start: np.ndarray, end: np.ndarray, radius: float, **kwargs
 ) -> Solid:
-    """A capsule from one joint to another."""
+    """Make a capsule from one joint to another."""
     along = end - start
     length = np.sqrt(dot(along, along))
     y = along / length
-    # Any two directions across it will do for the others.
+    # The other two axes are any two directions perpendicular to the limb.
     across = np.array(
         [-y[1], y[0], 0.0] if abs(y[2]) < 0.9 else [0, -y[2], y[1]]
     )
@@ -49,13 +49,13 @@ def figure(
     skin: dict,
     hair: dict,
 ) -> list[Solid]:
-    """A person on the floor in a random pose.
+    """Make a person who stands on the floor in a random pose.
 
     Args:
-        rng: Source of the pose.
-        foot: Point of the floor below the pelvis, ``3``.
+        rng: Source of size and pose.
+        foot: Point of the floor below the pelvis, in metres, ``3``.
         kind: Semantic class of a person.
-        instance: Number of this person.
+        instance: Instance number of this person.
         cloth: Materials of shirt, trousers and shoes.
         skin: Material of head and hands.
         hair: Material of the hair.
@@ -72,7 +72,7 @@ def figure(
         return hip + times(np.asarray(point, float), facing.T)
 
     def swing(angle: float, spread: float, length: float) -> np.ndarray:
-        """A bone that hangs down, swung forward and to the side."""
+        """Return a bone that hangs down, rotated forward and sideways."""
         hanging = times(np.array([0, length, 0]), _turn(2, spread).T)
         return times(hanging, _turn(0, angle).T)
 

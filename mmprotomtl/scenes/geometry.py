@@ -1,8 +1,8 @@
 """Solids and their exact intersection with rays.
 
-Every solid has a frame of its own: ``local = (world - center) @ axes.T``, the
-rows of ``axes`` being its axes in the world. Coordinates are metres, x right,
-y down, z forward. All arrays are float32.
+Every solid has its own coordinate frame: ``local = (world - center) @
+axes.T``, where the rows of ``axes`` are its axes in world coordinates.
+Coordinates are in metres, x right, y down, z forward. All arrays are float32.
 """
 
 from dataclasses import dataclass, field
@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+#: Ray parameter that means no hit.
 FAR = np.float32(1e6)
-#: Nearer hits belong to the surface that a ray starts from.
+#: Hits below this ray parameter are on the surface from which the ray starts.
 NEAR = np.float32(1e-3)
 
 
@@ -19,12 +20,12 @@ Vector = Any  # array or sequence of three numbers; an array once built
 
 
 class Rays(NamedTuple):
-    """Rays from one point.
+    """Rays that start from the same point.
 
     Attributes:
-        origin: ``3``.
-        direction: Of any length, ``N x 3``.
-        square: Its squared length, ``N``.
+        origin: Starting point, ``3``.
+        direction: Directions of any length, ``N x 3``.
+        square: Squared lengths of the directions, ``N``.
     """
 
     origin: np.ndarray
@@ -33,22 +34,28 @@ class Rays(NamedTuple):
 
 
 def rays_from(origin: np.ndarray, direction: np.ndarray) -> Rays:
-    """Rays from ``origin`` along ``direction``."""
+    """Make rays from ``origin``, ``3``, along ``direction``, ``N x 3``."""
     return Rays(origin, direction, dot(direction, direction))
 
 
 def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Dot products along the last axis, ``... x 2`` or ``... x 3``.
+    """Compute dot products along the last axis, ``... x 2`` or ``... x 3``.
 
-    They are summed in a fixed order. BLAS, which ``@`` calls, rounds in
-    another way on each kind of processor, and scenes would differ with it.
+    Terms are summed in a fixed order. The operator ``@`` calls BLAS, whose
+    rounding depends on the processor, so scenes would not be bit-identical on
+    all machines.
     """
     total = a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1]
     return total if a.shape[-1] == 2 else total + a[..., 2] * b[..., 2]
 
 
 def times(vectors: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """``vectors @ matrix``, ``... x 3``, summed like :func:`dot`."""
+    """Compute ``vectors @ matrix`` with the fixed order of :func:`dot`.
+
+    Args:
+        vectors: ``... x 3``.
+        matrix: ``3 x 3``.
+    """
     return (
         vectors[..., :1] * matrix[0]
         + vectors[..., 1:2] * matrix[1]
@@ -58,16 +65,18 @@ def times(vectors: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Solid:
-    """A solid of one material that belongs to one instance.
+    """Base class of solids; each has one material and one instance.
 
     Attributes:
         center: Position in the world, ``3``.
-        size: What it means depends on the solid, ``3``.
-        axes: Rotation, ``3 x 3``.
-        material: How it looks; see :mod:`.shading`.
+        size: Dimensions, ``3``; their meaning depends on the subclass.
+        axes: Axes in world coordinates as rows, ``3 x 3``.
+        material: Appearance, see :func:`mmprotomtl.scenes.shading.albedo`; a
+            list with one per face for a :class:`Room`.
         kind: Semantic class.
         part: Body part, 0 = none.
-        instance: Number of the object it is a piece of.
+        instance: Number of the object to which the solid belongs.
+        reach: Radius of the bounding sphere, see :meth:`bound`.
     """
 
     center: Vector
@@ -86,11 +95,11 @@ class Solid:
         self.reach = np.float32(self.bound())
 
     def bound(self) -> float:
-        """Radius of a sphere around the centre that holds the solid."""
+        """Return the radius of a bounding sphere around the centre."""
         return float(np.linalg.norm(self.size))
 
     def candidates(self, rays: Rays) -> np.ndarray:
-        """Indices of the rays that meet the sphere around the solid."""
+        """Return the indices of rays that hit the bounding sphere."""
         to_center = self.center - rays.origin
         along = dot(rays.direction, to_center)
         missed = dot(to_center, to_center) - along**2 / rays.square
@@ -101,16 +110,21 @@ class Solid:
     def hit(
         self, rays: Rays, chosen: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """First intersections of the chosen rays with the solid.
+        """Compute the first intersections of some rays with the solid.
+
+        Args:
+            rays: All rays.
+            chosen: Indices of the N rays to use.
 
         Returns:
-            Ray parameters, one a ray (:data:`FAR` where there is no hit), and
-            the outward normals in the world, ``N x 3``.
+            Ray parameters ``N`` (:data:`FAR` if there is no hit), and unit
+            normals in world coordinates, ``N x 3``.
         """
         start = times(rays.origin - self.center, self.axes.T)
         step = times(rays.direction[chosen], self.axes.T)
         t, normal = self._hit(start, step)
-        # Far from the origin a thin solid's normal has lost some digits.
+        # Normals of thin solids far from the ray's origin are imprecise, so
+        # they are normalised again.
         length = np.sqrt(dot(normal, normal))
         normal = normal / np.maximum(length, 1e-12)[:, None]
         return np.where(t > NEAR, t, FAR), times(normal, self.axes)
@@ -124,17 +138,17 @@ class Solid:
 def _first_root(
     a: np.ndarray, half_b: np.ndarray, c: np.ndarray
 ) -> np.ndarray:
-    """The smaller root of ``a t^2 + 2 half_b t + c``, FAR if there is none."""
+    """Return the smaller root of a t^2 + 2 half_b t + c; FAR if none."""
     under = half_b**2 - a * c
     root = (-half_b - np.sqrt(np.maximum(under, 0))) / np.maximum(a, 1e-12)
     return np.where(under > 0, root, FAR)
 
 
 class Ellipsoid(Solid):
-    """An ellipsoid; ``size`` holds its three radii."""
+    """An ellipsoid; ``size`` has its three radii."""
 
     def bound(self) -> float:
-        """Radius of a sphere around the centre that holds the solid."""
+        """Return the radius of a bounding sphere around the centre."""
         return float(self.size.max())
 
     def _hit(
@@ -147,7 +161,7 @@ class Ellipsoid(Solid):
 
 
 class Box(Solid):
-    """A box; ``size`` holds its three half edges."""
+    """A box; ``size`` has half the lengths of its three edges."""
 
     def _hit(
         self, start: np.ndarray, step: np.ndarray
@@ -164,13 +178,13 @@ class Box(Solid):
 
 
 class Cylinder(Solid):
-    """An upright cylinder with lids; ``size`` = radius, half height, radius.
+    """A closed cylinder; ``size`` is radius, half height, radius.
 
-    Its axis is the second of ``axes``.
+    The cylinder's axis is the second row of ``axes``.
     """
 
     def bound(self) -> float:
-        """Radius of a sphere around the centre that holds the solid."""
+        """Return the radius of a bounding sphere around the centre."""
         return float(np.hypot(self.size[0], self.size[1]))
 
     def _hit(
@@ -201,12 +215,14 @@ class Cylinder(Solid):
 
 
 class Capsule(Solid):
-    """A limb: a cylinder with round ends; ``size`` = radius, half length of
-    the cylinder, radius. Its axis is the second of ``axes``.
+    """A cylinder with hemispherical ends, used for limbs.
+
+    ``size`` is radius, half length of the cylinder, radius. The axis is the
+    second row of ``axes``.
     """
 
     def bound(self) -> float:
-        """Radius of a sphere around the centre that holds the solid."""
+        """Return the radius of a bounding sphere around the centre."""
         return float(self.size[0] + self.size[1])
 
     def _hit(
@@ -227,9 +243,9 @@ class Capsule(Solid):
 
 
 class Room(Solid):
-    """The inside of a box, seen from within; ``size`` holds its half edges.
+    """A box that is seen from inside; ``size`` has half its edge lengths.
 
-    ``faces`` counts -x, +x, -y (ceiling), +y (floor), -z, +z.
+    Faces are numbered in the order -x, +x, -y (ceiling), +y (floor), -z, +z.
     """
 
     def _hit(
@@ -245,7 +261,7 @@ class Room(Solid):
 
     @staticmethod
     def faces(normal: np.ndarray) -> np.ndarray:
-        """Number of the face that each normal ``N x 3`` belongs to."""
+        """Return the number of the face of each normal ``N x 3``."""
         axis = np.abs(normal).argmax(-1)
         return 2 * axis + (normal[np.arange(len(axis)), axis] < 0)
 
@@ -253,14 +269,15 @@ class Room(Solid):
 def trace(
     solids: list[Solid], rays: Rays
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The first thing that each ray meets.
+    """Compute the first intersection of each ray with a scene.
 
     Args:
-        solids: The scene, one of them a :class:`Room` around everything.
+        solids: All solids, including a :class:`Room` that encloses the others.
         rays: N rays.
 
     Returns:
-        Ray parameters ``N``, normals ``N x 3``, indices into ``solids`` ``N``.
+        Ray parameters ``N``, unit normals ``N x 3``, and indices into
+        ``solids``, ``N``.
     """
     count = len(rays.direction)
     depth = np.full(count, FAR, np.float32)
@@ -282,7 +299,16 @@ def trace(
 def lit_from(
     solids: list[Solid], lamp: np.ndarray, point: np.ndarray
 ) -> np.ndarray:
-    """Which of the points ``N x 3`` a lamp reaches."""
+    """Return which points are lit by a lamp and not in shadow.
+
+    Args:
+        solids: All solids.
+        lamp: Position of the lamp, ``3``.
+        point: Points ``N x 3``.
+
+    Returns:
+        Bool ``N``.
+    """
     rays = rays_from(lamp, point - lamp)
     lit = np.ones(len(point), bool)
     for solid in solids:

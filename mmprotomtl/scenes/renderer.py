@@ -1,4 +1,4 @@
-"""From a scene to an image and its labels."""
+"""Render a scene to an image and its labels."""
 
 import functools
 from typing import NamedTuple
@@ -11,15 +11,15 @@ from .shading import shade
 
 
 class Frame(NamedTuple):
-    """What the camera sees; all of ``H x W``.
+    """A rendered image and its labels.
 
     Attributes:
-        image: RGB uint8.
-        kind: Semantic class, uint8.
-        part: Body part, 0 = none, uint8.
-        instance: Object, or face of the room; int64.
-        depth: Along the optical axis, metres, float32.
-        normal: Unit vectors in the camera frame, x right, y down, z forward,
+        image: RGB uint8 ``H x W x 3``.
+        kind: Semantic class, uint8 ``H x W``.
+        part: Body part, 0 = none, uint8 ``H x W``.
+        instance: Number of the object or face of the room, int64 ``H x W``.
+        depth: Depth along the optical axis in metres, float32 ``H x W``.
+        normal: Unit normals in the camera frame, x right, y down, z forward,
             float32 ``H x W x 3``.
     """
 
@@ -32,7 +32,10 @@ class Frame(NamedTuple):
 
     @property
     def edge(self) -> np.ndarray:
-        """Pixels whose right or lower neighbour is of another instance."""
+        """1 where the right or lower neighbour is of another instance.
+
+        uint8 ``H x W``, else 0.
+        """
         edge = np.zeros(self.instance.shape, np.uint8)
         edge[:, :-1] |= self.instance[:, :-1] != self.instance[:, 1:]
         edge[:-1] |= self.instance[:-1] != self.instance[1:]
@@ -40,10 +43,12 @@ class Frame(NamedTuple):
 
     @property
     def saliency(self) -> np.ndarray:
-        """The object that draws the eye: the one whose visible pixels weigh
-        most, a pixel weighing exp(-d^2 / 2 s^2) with its distance d from the
-        image's centre, s = a third of the diagonal. Nothing, where no object
-        is in view.
+        """Mask of the most salient object: 1 on its pixels, else 0.
+
+        It is the object with the greatest sum of weights exp(-d^2 / (2 s^2))
+        over its visible pixels, where d is the distance of a pixel to the
+        image's centre and s is a third of the diagonal. All 0 if no object is
+        in view. uint8 ``H x W``.
         """
         height, width = self.instance.shape
         y, x = np.mgrid[:height, :width]
@@ -57,15 +62,15 @@ class Frame(NamedTuple):
 
 @functools.lru_cache(maxsize=2)
 def render(seed: int, index: int, size: tuple[int, int]) -> Frame:
-    """Render scene ``index`` of a world.
+    """Render one scene.
 
     Args:
-        seed: The world.
-        index: The scene.
+        seed: Seed of the scenes.
+        index: Number of the scene.
         size: Height and width in pixels.
 
     Returns:
-        The frame, the same for the same arguments.
+        The frame. It depends on the arguments only.
     """
     scene = scene_of(seed, index)
     height, width = size

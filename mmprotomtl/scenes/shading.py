@@ -1,4 +1,4 @@
-"""Materials and light."""
+"""Materials and lighting."""
 
 import numpy as np
 from scipy.ndimage import map_coordinates
@@ -9,7 +9,7 @@ _LATTICE = np.random.default_rng(0).random((32, 32, 32), np.float32)
 
 
 def _noise(point: np.ndarray, seed: int) -> np.ndarray:
-    """Smooth noise in 0 .. 1 at points ``N x 3``, one lattice cell a unit."""
+    """Return smooth noise in 0 .. 1 at points ``N x 3``, on a unit lattice."""
     point = point + np.array([seed & 31, seed >> 5 & 31, seed >> 10 & 31])
     cell = np.floor(point)
     f = point - cell
@@ -49,7 +49,8 @@ def _plain(point: np.ndarray, material: dict) -> np.ndarray:
     return np.zeros(len(point), np.float32)
 
 
-#: How the two colours of a material mix at a point of the solid's own frame.
+#: Name of a pattern -> function that returns, for points in the solid's frame,
+#: the fraction 0 .. 1 of the material's second colour.
 PATTERNS = dict(
     checker=_checker,
     stripes=_stripes,
@@ -61,22 +62,25 @@ PATTERNS = dict(
 
 
 def albedo(material: dict, local: np.ndarray) -> np.ndarray:
-    """Colour of a surface, RGB 0 .. 1.
+    """Compute the colour of a surface without light.
 
     Args:
         material: ``pattern``, ``colors`` (two), ``period`` in metres,
-            ``gloss`` 0 .. 1, and what the pattern needs.
+            ``gloss`` 0 .. 1, ``seed``, and the settings of the pattern.
         local: Points in the solid's frame, ``N x 3``.
+
+    Returns:
+        RGB ``N x 3``, about 0 .. 1.
     """
     mix = PATTERNS[material['pattern']](local / material['period'], material)
     first, second = np.asarray(material['colors'], np.float32)
     color = first + mix[:, None] * (second - first)
-    # No surface is of one colour: a little dirt.
+    # Weak noise, because real surfaces are never of one uniform colour.
     return color * (0.9 + 0.2 * _noise(local * 3.1, material['seed']))[:, None]
 
 
 def _length(vector: np.ndarray) -> np.ndarray:
-    """Lengths of the rows, ``N x 1``."""
+    """Return the lengths of the rows, ``N x 1``."""
     return np.sqrt(dot(vector, vector))[:, None]
 
 
@@ -88,18 +92,18 @@ def shade(
     normal: np.ndarray,
     index: np.ndarray,
 ) -> np.ndarray:
-    """Colour of the visible points under a lamp and the room's own light.
+    """Compute the colour of visible points under a lamp and ambient light.
 
     Args:
-        solids: The scene.
+        solids: All solids of the scene.
         lamp: Position of the lamp, ``3``.
         eye: Position of the camera, ``3``.
         point: Visible points, ``N x 3``.
-        normal: Their normals, ``N x 3``.
-        index: Their solids, ``N``.
+        normal: Normals at the points, ``N x 3``.
+        index: Indices of the points' solids, ``N``.
 
     Returns:
-        RGB 0 .. 1, ``N x 3``.
+        RGB ``N x 3``, not clipped to 0 .. 1.
     """
     color = np.zeros_like(point)
     gloss = np.zeros(len(point), np.float32)
@@ -122,7 +126,7 @@ def shade(
     facing = dot(normal, to_lamp)[:, None].clip(0)
     lit = lit_from(solids, lamp, point + normal * np.float32(4e-3))
     direct = facing * lit[:, None] * 6.5 / (1 + 0.55 * distance**2)
-    # Light from everywhere, a little more from above (y points down).
+    # Ambient light, a little stronger from above (y points down).
     ambient = 0.36 - 0.14 * normal[:, 1:2]
     to_eye = eye - point
     to_eye /= _length(to_eye)

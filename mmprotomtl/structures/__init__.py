@@ -1,5 +1,5 @@
 """What travels between pipeline, model and evaluator."""
 
-from .multitask_data_sample import MultiTaskDataSample
+from .multitask_data_sample import MultiTaskDataSample, content_box
 
-__all__ = ['MultiTaskDataSample']
+__all__ = ['MultiTaskDataSample', 'content_box']

@@ -1,7 +1,8 @@
 """The sample: one image's labels, predictions and meta information."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing.reduction import ForkingPickler
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,8 @@ class MultiTaskDataSample(BaseDataElement):
     Meta information: ``sample_id``, ``img_path``, ``ori_shape`` (height and
     width of image and labels as loaded), ``img_shape`` (as the network gets
     them, without padding), ``pad_shape``, ``padding_size`` (left, right, top,
-    bottom), ``scale_factor``, ``flip``, ``flip_direction``.
+    bottom), ``content_box`` (see :func:`content_box`), ``scale_factor``,
+    ``flip``, ``flip_direction``.
     """
 
     def label(self, task: str) -> Tensor | None:
@@ -31,7 +33,23 @@ class MultiTaskDataSample(BaseDataElement):
         return None if maps is None else maps.get(task)
 
 
-def _to_arrays(sample: MultiTaskDataSample) -> tuple:
+def content_box(
+    meta: Mapping[str, Any], size: Sequence[int]
+) -> tuple[int, int, int, int]:
+    """Return the position of an image in its padded version.
+
+    Args:
+        meta: The sample's meta information.
+        size: Height and width of the batch, used if ``meta`` has neither
+            ``content_box`` nor ``img_shape``.
+
+    Returns:
+        Top, left, height and width in pixels.
+    """
+    return meta.get('content_box') or (0, 0, *meta.get('img_shape', size))
+
+
+def _to_arrays(sample: MultiTaskDataSample) -> tuple[Any, ...]:
     """What crosses from a loader worker: numpy in place of tensors."""
     maps: Mapping[str, Tensor] = dict(sample.gt_maps.items())
     arrays = {name: label.numpy() for name, label in maps.items()}
@@ -39,7 +57,9 @@ def _to_arrays(sample: MultiTaskDataSample) -> tuple:
 
 
 def _from_arrays(
-    kind: type, metainfo: dict, arrays: dict[str, np.ndarray]
+    kind: type[MultiTaskDataSample],
+    metainfo: dict[str, Any],
+    arrays: dict[str, np.ndarray],
 ) -> MultiTaskDataSample:
     sample = kind(metainfo=metainfo)
     sample.gt_maps = PixelData(

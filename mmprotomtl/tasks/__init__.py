@@ -1,12 +1,19 @@
 """One room per task: all that its name means is in its file."""
 
-from .base import PROTOCOLS, Task, apply_value_map, masked_mean
+from .base import (
+    PROTOCOLS,
+    Task,
+    apply_value_map,
+    masked_mean,
+    resize_known,
+    save_gray,
+)
 from .binary import BinaryTask
 from .building import build_tasks, complete_args, plain, task_class
 from .depth import DepthTask
 from .edge import EdgeTask
 from .human_parts import HumanPartsTask
-from .normals import NormalsTask
+from .normals import NormalsTask, unit_vectors
 from .sal import SaliencyTask
 from .semseg import SemSegTask
 
@@ -25,5 +32,8 @@ __all__ = [
     'complete_args',
     'masked_mean',
     'plain',
+    'resize_known',
+    'save_gray',
     'task_class',
+    'unit_vectors',
 ]

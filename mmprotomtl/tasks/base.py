@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from inspect import Parameter, signature
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -73,13 +73,16 @@ class Task(ABC):
     #: Arguments that say what a label's values mean. Model and data sets have
     #: to agree on them; weights and scores are the run's choice.
     label_settings: ClassVar[Sequence[str]] = ()
+    #: Arguments that say how labels are shown: names, colours, scale. Data
+    #: sets know them, and a checkpoint hands them on.
+    shown_settings: ClassVar[Sequence[str]] = ()
 
     def __init__(
         self,
         name: str,
         loss_weight: float | None = None,
         metric: str | None = None,
-        measures: list[dict] | None = None,
+        measures: list[dict[str, Any]] | None = None,
     ) -> None:
         if self.default_metric not in self.metric_directions:
             # `metrics` is what metric_directions was called before.
@@ -264,7 +267,7 @@ class Task(ABC):
 
     # -- checking a data set ---------------------------------------------
 
-    def describe(self, label: np.ndarray, raw: np.ndarray) -> dict:
+    def describe(self, label: np.ndarray, raw: np.ndarray) -> dict[str, Any]:
         """Statistics of one label, for :meth:`summarise`.
 
         Args:
@@ -277,7 +280,7 @@ class Task(ABC):
         valid = self.valid(batch)
         return dict(valid=int(valid.sum()), pixels=valid.numel())
 
-    def summarise(self, described: Sequence[dict]) -> dict:
+    def summarise(self, described: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Statistics of a data set's labels, plain values only.
 
         Args:
@@ -287,7 +290,7 @@ class Task(ABC):
         valid = sum(item['valid'] for item in described)
         return dict(valid=valid / pixels)
 
-    def plausible(self, summary: dict) -> list[str]:
+    def plausible(self, summary: dict[str, Any]) -> list[str]:
         """What in a summary makes one doubt the data; empty: nothing."""
         return [] if summary['valid'] else ['no pixel of any label is valid']
 
@@ -340,7 +343,7 @@ class Task(ABC):
 
     # -- evaluation and drawing ------------------------------------------
 
-    def measure_cfgs(self, protocol: str = 'default') -> list[dict]:
+    def measure_cfgs(self, protocol: str = 'default') -> list[dict[str, Any]]:
         """Configs of the measures that score the task.
 
         Args:
@@ -355,10 +358,10 @@ class Task(ABC):
         return self.protocol_measures(protocol)
 
     @abstractmethod
-    def default_measures(self) -> list[dict]:
+    def default_measures(self) -> list[dict[str, Any]]:
         """Configs of the measures that the field scores the task by."""
 
-    def protocol_measures(self, protocol: str) -> list[dict]:
+    def protocol_measures(self, protocol: str) -> list[dict[str, Any]]:
         """The measures of a line of published tables, where they differ.
 
         Args:
@@ -461,7 +464,10 @@ def apply_value_map(
     if matrix is None:
         return label
     matrix = matrix.astype(label.dtype)
-    return label * matrix[0, 0] if label.ndim == 2 else label @ matrix.T
+    mapped: np.ndarray = (
+        label * matrix[0, 0] if label.ndim == 2 else label @ matrix.T
+    )
+    return mapped
 
 
 def save_gray(value: np.ndarray, stem: str) -> str:

@@ -1,7 +1,7 @@
 """What saliency and edges share: a yes or no for every pixel."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,18 +31,18 @@ class BinaryTask(Task):
             )
         return label.astype(np.uint8)
 
-    def describe(self, label: np.ndarray, raw: np.ndarray) -> dict:
+    def describe(self, label: np.ndarray, raw: np.ndarray) -> dict[str, Any]:
         """Add the number of ones."""
         ones = int((label == 1).sum())
         return dict(super().describe(label, raw), ones=ones)
 
-    def summarise(self, described: Sequence[dict]) -> dict:
+    def summarise(self, described: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Add the share of the valid pixels that are 1."""
         ones = sum(item['ones'] for item in described)
         valid = sum(item['valid'] for item in described)
         return dict(super().summarise(described), share=ones / max(valid, 1))
 
-    def plausible(self, summary: dict) -> list[str]:
+    def plausible(self, summary: dict[str, Any]) -> list[str]:
         """Ones are neither nowhere nor everywhere."""
         doubts = super().plausible(summary)
         low, high = self.plausible_share

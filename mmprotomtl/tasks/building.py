@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from typing import Any
 
 from mmprotomtl.registry import TASKS
 from mmprotomtl.utils.errors import check_choice
@@ -9,10 +10,12 @@ from mmprotomtl.utils.errors import check_choice
 from .base import Task
 
 #: Arguments of the tasks, as a config has them: name -> arguments.
-TaskArgs = Mapping[str, Mapping | None]
+TaskArgs = Mapping[str, Mapping[str, Any] | None]
 
 
-def build_tasks(cfg: Mapping[str, Mapping | Task | None]) -> dict[str, Task]:
+def build_tasks(
+    cfg: Mapping[str, Mapping[str, Any] | Task | None],
+) -> dict[str, Task]:
     """Build the tasks of a config, in the order of their names.
 
     mmengine sorts the keys of a config that it stores in a checkpoint. Were
@@ -54,7 +57,7 @@ def build_tasks(cfg: Mapping[str, Mapping | Task | None]) -> dict[str, Task]:
     return tasks
 
 
-def task_class(name: str, args: Mapping) -> type[Task]:
+def task_class(name: str, args: Mapping[str, Any]) -> type[Task]:
     """The class of a task.
 
     Args:
@@ -76,8 +79,11 @@ def task_class(name: str, args: Mapping) -> type[Task]:
 
 
 def complete_args(
-    name: str, args: Mapping | None, facts: Mapping, source: str
-) -> dict:
+    name: str,
+    args: Mapping[str, Any] | None,
+    facts: Mapping[str, Any],
+    source: str,
+) -> dict[str, Any]:
     """The arguments of a task, completed by what is known of a data set.
 
     Args:

@@ -1,7 +1,7 @@
 """Depth."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -37,6 +37,7 @@ class DepthTask(Task):
     }
     default_metric: ClassVar[str] = 'RMSE'
     label_settings: ClassVar[Sequence[str]] = ('unit',)
+    shown_settings: ClassVar[Sequence[str]] = ('draw_range',)
     #: Unit -> medians that a data set's images can have.
     PLAUSIBLE: ClassVar[Mapping[str, tuple[float, float]]] = {
         'metres': (0.3, 30.0)
@@ -46,7 +47,7 @@ class DepthTask(Task):
         self,
         unit: str = 'metres',
         draw_range: tuple[float, float] | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.unit = unit
@@ -64,7 +65,7 @@ class DepthTask(Task):
         known = np.isfinite(label) & (label > 0)
         return np.where(known, label, np.float32(self.invalid))
 
-    def describe(self, label: np.ndarray, raw: np.ndarray) -> dict:
+    def describe(self, label: np.ndarray, raw: np.ndarray) -> dict[str, Any]:
         """Add median, least and largest of the known values."""
         known = label[label != self.invalid]
         some = dict(
@@ -74,7 +75,7 @@ class DepthTask(Task):
         ) if known.size else {}  # fmt: skip
         return {**super().describe(label, raw), **some}
 
-    def summarise(self, described: Sequence[dict]) -> dict:
+    def summarise(self, described: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Add the median of the images' medians, least and largest value."""
         summary = dict(super().summarise(described), unit=self.unit)
         known = [item for item in described if 'median' in item]
@@ -85,7 +86,7 @@ class DepthTask(Task):
             summary['largest'] = max(item['largest'] for item in known)
         return summary
 
-    def plausible(self, summary: dict) -> list[str]:
+    def plausible(self, summary: dict[str, Any]) -> list[str]:
         """Metres look like metres, not like millimetres or shares."""
         doubts = super().plausible(summary)
         bounds = self.PLAUSIBLE.get(self.unit)
@@ -117,7 +118,7 @@ class DepthTask(Task):
         """Depth, ``N x 1 x H x W``, not negative."""
         return logits.clamp(min=0)
 
-    def default_measures(self) -> list[dict]:
+    def default_measures(self) -> list[dict[str, Any]]:
         """RMSE, absolute and relative error, pooled over pixels."""
         return [dict(type='RegressionError')]
 

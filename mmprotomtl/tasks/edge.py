@@ -1,7 +1,7 @@
 """Edges."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -52,7 +52,7 @@ class EdgeTask(BinaryTask):
         max_dist: float = 0.0075,
         protocol: str = 'default',
         num_thresholds: int | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if not 0 < positive_weight < 1:
@@ -86,11 +86,11 @@ class EdgeTask(BinaryTask):
         """Probability of a boundary, ``N x 1 x H x W``."""
         return logits.sigmoid()
 
-    def default_measures(self) -> list[dict]:
+    def default_measures(self) -> list[dict[str, Any]]:
         """F-measures of the boundary benchmark."""
         return self.protocol_measures(self.protocol)
 
-    def protocol_measures(self, protocol: str) -> list[dict]:
+    def protocol_measures(self, protocol: str) -> list[dict[str, Any]]:
         """The benchmark as a line of published tables runs it."""
         settings = dict(
             EDGE_PROTOCOLS.get(protocol, EDGE_PROTOCOLS['default'])

@@ -1,7 +1,7 @@
 """Segmentation of people into body parts."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -39,7 +39,7 @@ class HumanPartsTask(SemSegTask):
         self,
         num_classes: int = len(PARTS),
         classes: Sequence[str] | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         if classes is None and num_classes == len(PARTS):
             classes = PARTS

@@ -1,7 +1,7 @@
 """Surface normals."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -58,21 +58,21 @@ class NormalsTask(Task):
         del path
         return unit_vectors(label).astype(np.float32)
 
-    def describe(self, label: np.ndarray, raw: np.ndarray) -> dict:
+    def describe(self, label: np.ndarray, raw: np.ndarray) -> dict[str, Any]:
         """Add the sum of the lengths that the known vectors had on disk."""
         known = (label != self.invalid).any(-1)
         length = np.linalg.norm(raw[known].astype(np.float64), axis=-1)
         length = float(length[np.isfinite(length)].sum())
         return dict(super().describe(label, raw), length=length)
 
-    def summarise(self, described: Sequence[dict]) -> dict:
+    def summarise(self, described: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Add the mean length on disk."""
         length = sum(item['length'] for item in described)
         valid = sum(item['valid'] for item in described)
         mean = length / max(valid, 1)
         return dict(super().summarise(described), mean_length=mean)
 
-    def plausible(self, summary: dict) -> list[str]:
+    def plausible(self, summary: dict[str, Any]) -> list[str]:
         """Vectors have length 1."""
         doubts = super().plausible(summary)
         if summary['valid'] and not 0.9 < summary['mean_length'] < 1.1:
@@ -126,7 +126,7 @@ class NormalsTask(Task):
         """Unit vectors, turned back: every view weighs the same."""
         return super().undo_view(F.normalize(logits, dim=1), flip, scale)
 
-    def default_measures(self) -> list[dict]:
+    def default_measures(self) -> list[dict[str, Any]]:
         """Angular error in degrees, pooled over pixels."""
         return [dict(type='AngularError')]
 

@@ -1,7 +1,7 @@
 """Saliency."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -47,13 +47,13 @@ class SaliencyTask(BinaryTask):
         """Probability of the foreground, ``N x 1 x H x W``."""
         return logits.softmax(1)[:, 1:]
 
-    def default_measures(self) -> list[dict]:
+    def default_measures(self) -> list[dict[str, Any]]:
         """Maximal F-measure, pooled over the data set, and MAE; also mIoU
         where it stands for the task.
         """
         return [dict(type='ForegroundF'), *self._overlap()]
 
-    def protocol_measures(self, protocol: str) -> list[dict]:
+    def protocol_measures(self, protocol: str) -> list[dict[str, Any]]:
         """InvPT's maxF has a second sigmoid before the thresholds; MTI-Net's
         and MTPSL's tables hold ``mIoU`` (set ``metric='mIoU'`` where it shall
         stand for the task).
@@ -63,7 +63,7 @@ class SaliencyTask(BinaryTask):
             return [f_measure, *self._overlap()]
         return [dict(type='ForegroundF'), dict(type='ForegroundOverlap')]
 
-    def _overlap(self) -> list[dict]:
+    def _overlap(self) -> list[dict[str, Any]]:
         """The measure of ``mIoU``, if a config asks for it."""
         wanted = self.standing_metric == 'mIoU'
         return [dict(type='ForegroundOverlap')] if wanted else []

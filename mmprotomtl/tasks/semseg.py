@@ -1,7 +1,7 @@
 """Semantic segmentation."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -43,13 +43,14 @@ class SemSegTask(Task):
     }
     default_metric: ClassVar[str] = 'mIoU'
     label_settings: ClassVar[Sequence[str]] = ('num_classes', 'classes')
+    shown_settings: ClassVar[Sequence[str]] = ('classes', 'palette')
 
     def __init__(
         self,
         num_classes: int,
         classes: Sequence[str] | None = None,
         palette: Sequence[Sequence[int]] | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if not 2 <= num_classes <= 255:
@@ -107,13 +108,13 @@ class SemSegTask(Task):
         counts = np.bincount(label[label != self.invalid])
         return float(counts.max() / counts.sum()) if counts.size else 1.0
 
-    def describe(self, label: np.ndarray, raw: np.ndarray) -> dict:
+    def describe(self, label: np.ndarray, raw: np.ndarray) -> dict[str, Any]:
         """Add the number of pixels of each class."""
         counts = np.bincount(label.ravel(), minlength=256)
         counts = counts[: self.num_classes]
         return dict(super().describe(label, raw), counts=counts)
 
-    def summarise(self, described: Sequence[dict]) -> dict:
+    def summarise(self, described: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Add the share of each class of all pixels of a class."""
         counts = sum(item['counts'] for item in described)
         share = counts / max(counts.sum(), 1)
@@ -126,7 +127,7 @@ class SemSegTask(Task):
             },
         )
 
-    def plausible(self, summary: dict) -> list[str]:
+    def plausible(self, summary: dict[str, Any]) -> list[str]:
         """Every class is seen somewhere, and not one alone."""
         doubts = super().plausible(summary)
         unseen = [name for name, part in summary['share'].items() if not part]
@@ -152,7 +153,7 @@ class SemSegTask(Task):
         ids = logits.argmax(1, keepdim=True)
         return ids.masked_fill(logits.isnan().any(1, keepdim=True), -1)
 
-    def default_measures(self) -> list[dict]:
+    def default_measures(self) -> list[dict[str, Any]]:
         """MIoU and pixel accuracy."""
         return [
             dict(
@@ -162,7 +163,7 @@ class SemSegTask(Task):
             )
         ]
 
-    def protocol_measures(self, protocol: str) -> list[dict]:
+    def protocol_measures(self, protocol: str) -> list[dict[str, Any]]:
         """MTI-Net's and InvPT's line counts a class in neither labels nor
         predictions as an IoU of 0; MTAN's, which MTPSL is of, leaves it out.
         """

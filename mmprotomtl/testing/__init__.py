@@ -1,4 +1,4 @@
-"""Small models and real batches for tests and benchmarks."""
+"""Small models, batches and run configs for tests and benchmarks."""
 
 from collections.abc import Sequence
 
@@ -23,12 +23,14 @@ def tiny_cfg(
     head: dict | None = None,
     **kwargs,
 ) -> dict:
-    """Config of the method at a size for tests.
+    """Return a model config of the method, small enough for tests.
 
     Args:
-        tasks: As in a config; None: all six.
-        neck: Settings over the tiny ones.
-        head: Settings over the tiny ones.
+        tasks: The ``tasks`` of a config; None: all six.
+        neck: Settings that override those of the neck; with ``type``, they
+            replace them.
+        head: Settings that override those of the head; with ``type``, they
+            replace them.
         **kwargs: Settings of the segmentor.
     """
     tiny_neck = dict(
@@ -66,14 +68,14 @@ def tiny_cfg(
 
 
 def tiny_model(tasks: dict | None = None, **kwargs) -> MultiTaskSegmentor:
-    """The model of :func:`tiny_cfg`, initialised."""
+    """Build the model of :func:`tiny_cfg` and initialise its weights."""
     model = MODELS.build(tiny_cfg(tasks, **kwargs))
     model.init_weights()
     return model
 
 
 def _over(cfg: dict, given: dict | None) -> dict:
-    """``given`` over ``cfg``, or instead of it if it names its own type."""
+    """Merge ``given`` over ``cfg``, or return it alone if it has a type."""
     given = given or {}
     return dict(given) if 'type' in given else {**cfg, **given}
 
@@ -91,13 +93,17 @@ def scene_batch(
     tasks: dict | None = None,
     seed: int = 0,
 ) -> dict:
-    """A batch as the loader hands it to the model.
+    """Return a batch of rendered scenes in the format of the data loader.
 
     Args:
-        labelled: For each image the names of its labelled tasks.
-        size: Height and width.
-        tasks: As in a config; None: all six.
-        seed: World of the scenes.
+        labelled: For each image, the names of its labelled tasks.
+        size: Height and width in pixels.
+        tasks: The ``tasks`` of a config; None: all six.
+        seed: Seed of the scenes.
+
+    Returns:
+        ``inputs``, a list of uint8 tensors ``3 x H x W``, and
+        ``data_samples``.
     """
     dataset = SyntheticScenesDataset(
         size=size,
@@ -122,14 +128,14 @@ def scene_batch(
 
 
 def tiny_run(tasks: dict | None = None) -> dict:
-    """Config of a whole run of seconds on scenes, over
-    ``configs/_base_/default_runtime.py``.
+    """Return the config of a complete run that takes seconds, on scenes.
 
-    Model and data sets have their copies of the tasks already, so that it can
-    also be built without :func:`mmprotomtl.engine.load_config`.
+    Merge it over ``configs/_base_/default_runtime.py``. The tasks are filled
+    in for model and data sets, so that it can also be built without
+    :func:`mmprotomtl.engine.load_config`.
 
     Args:
-        tasks: As in a config; None: all six.
+        tasks: The ``tasks`` of a config; None: all six.
     """
     tasks = tasks or TASKS
     load = [

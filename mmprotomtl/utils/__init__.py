@@ -1,1 +1,1 @@
-"""Small helpers that belong to no other room."""
+"""General helpers, on which all other packages may depend."""

@@ -1,12 +1,12 @@
-"""Settings that a config says once and uses in many places.
+"""Config variables: settings defined once and used in many places.
 
-Configs inherit from each other, and a Python variable of one file does not
-act in another. So the configs of this package refer to their settings by
-name: the string ``'${data_root}'`` stands for what ``data_root`` is at the
-top level of the finished config, and ``'${data_root}/onelabel.pth'`` for a
-path below it. A dict with ``_from_='backbone'`` has the entries of the
-top-level dict ``backbone``, and its own over them. A config that inherits, or
-the command line, sets the top-level name, and it acts wherever it is used.
+A Python variable of a config file cannot be changed by a config that inherits
+from it. So the configs of this package use references: the string
+``'${data_root}'`` is replaced by the top-level value ``data_root`` of the
+merged config, and ``'${data_root}/onelabel.pth'`` by a path below it. A dict
+with ``_from_='backbone'`` inherits the entries of the top-level dict
+``backbone``; its own entries override them. An inheriting config, or the
+command line, sets the top-level name, and it acts wherever it is used.
 """
 
 import copy
@@ -19,7 +19,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import FlexibleRunner, Runner
 
-#: Top-level names of a config that a run reads itself.
+#: Top-level names of a config that a run reads; all others are variables.
 RUN_KEYS = frozenset(
     {
         *signature(Runner.__init__).parameters,
@@ -32,28 +32,31 @@ RUN_KEYS = frozenset(
         'model_wrapper_cfg',
         'sync_bn',
         # Read by this package.
+        'allow_partial',
         'only_task',
         'runner_type',
         'tasks',
     }
 ) - {'self', 'cfg'}
-#: Key of a dict that takes over the entries of a top-level dict.
+#: Key of a dict that inherits the entries of a top-level dict.
 FROM = '_from_'
 _REFERENCE = re.compile(r'\$\{([^{}]*)\}')
 
 
 def fill_in_variables(cfg: Config | ConfigDict) -> None:
-    """Replace the references of a config by what they stand for.
+    """Replace the references of a config by their values.
 
-    The settings that are referred to are taken out of the top level, where
-    they no longer act. A config without references is left as it is.
+    The variables are then removed from the top level, because changing them
+    afterwards would have no effect. A config without references is not
+    changed.
 
     Args:
         cfg: The config of a run, changed in place.
 
     Raises:
-        ValueError: A reference names no top-level setting, stands for itself,
-            or is part of a string and not a string or a number.
+        ValueError: A reference names no top-level setting, refers to itself,
+            or is part of a string while its value is neither a string nor a
+            number.
     """
     filler = _Filler(cfg)
     for key in list(cfg):
@@ -65,19 +68,18 @@ def fill_in_variables(cfg: Config | ConfigDict) -> None:
 
 
 def set_variables(cfg: Config, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Take over the options of the command line that name such settings, then
-    fill them in.
+    """Set variables from the command line, then replace all references.
 
     Args:
         cfg: The config of a run, changed in place.
         options: ``--cfg-options``: dotted key -> value.
 
     Returns:
-        The other options, which name places in the config.
+        The options that are not variables but keys of the config.
 
     Raises:
-        ValueError: An option names nothing that a run reads, or see
-            :func:`fill_in_variables`.
+        ValueError: An option is neither a variable nor a key that a run reads,
+            or see :func:`fill_in_variables`.
     """
     trial = copy.deepcopy(cfg)
     filler = _Filler(trial)
@@ -98,7 +100,7 @@ def set_variables(cfg: Config, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unknown(cfg: Config, key: str, value: Any, used: set[str]) -> str:
-    """Why an option is refused, and what to set instead."""
+    """Return the error message for an unknown option, with suggestions."""
     text = f'--cfg-options {key}={value}: this config has no such setting'
     known = sorted(RUN_KEYS | used)
     name = key.split('.')[-1]
@@ -107,14 +109,14 @@ def _unknown(cfg: Config, key: str, value: Any, used: set[str]) -> str:
     if places:
         text += f'; set {" or ".join(places[:6])} instead'
     elif close:
-        text += f'; is {" or ".join(close)} meant?'
+        text += f'; did you mean {" or ".join(close)}?'
     else:
-        text += f'; those that can be set are {", ".join(known)}'
+        text += f'; the settings are {", ".join(known)}'
     return text
 
 
 def _places(node: Any, name: str, path: str = '') -> Iterator[str]:
-    """The dotted keys of a config that end in a name."""
+    """Yield the dotted keys of a config whose last part is a name."""
     items: Any = ()
     if isinstance(node, (Mapping, Config)):
         items = node.items()
@@ -133,22 +135,23 @@ class _Filler:
     """Replaces references in values.
 
     Args:
-        cfg: The config whose top level they name.
+        cfg: The config with the variables at its top level.
     """
 
     def __init__(self, cfg: Config | ConfigDict) -> None:
         self.cfg = cfg
-        #: The names that were referred to.
+        #: Names of all variables that were used.
         self.used: set[str] = set()
         self._open: list[str] = []
 
     def fill(self, value: Any, place: str, lenient: bool = False) -> Any:
-        """A value without references.
+        """Return a value with all references replaced.
 
         Args:
             value: The value; dicts are changed in place.
-            place: Where it is in the config, for errors.
-            lenient: Leave references to what is not there.
+            place: Key of the value in the config, for errors.
+            lenient: Whether to keep references to missing variables.
+                Otherwise they are an error.
         """
         if isinstance(value, str):
             return self._string(value, place, lenient)
@@ -171,7 +174,7 @@ class _Filler:
         if whole is not None:
             return self._look_up(whole[1], text, place, lenient)
 
-        def replace(match: re.Match) -> str:
+        def replace(match: re.Match[str]) -> str:
             value = self._look_up(match[1], match[0], place, lenient)
             if not isinstance(value, (str, int, float)):
                 raise ValueError(
@@ -183,9 +186,9 @@ class _Filler:
         return _REFERENCE.sub(replace, text)
 
     def _over(
-        self, value: dict, name: str, place: str, lenient: bool
+        self, value: dict[str, Any], name: str, place: str, lenient: bool
     ) -> ConfigDict:
-        """A dict over the entries of a top-level one."""
+        """Merge a dict over the entries of the top-level dict ``name``."""
         base = self._look_up(name, {}, f'{place}.{FROM}', lenient)
         if not isinstance(base, dict):
             raise ValueError(
@@ -207,7 +210,7 @@ class _Filler:
                 f'at its top level: add it, or set {place}'
             )
         if name in self._open:
-            raise ValueError(f'{place}: {name} stands for itself')
+            raise ValueError(f'{place}: {name} refers to itself')
         self._open.append(name)
         value = copy.deepcopy(self.cfg[name])
         value = self.fill(value, name, lenient)

@@ -1,7 +1,7 @@
-"""Collectives that do nothing in a single process.
+"""Collective operations that also work in a single process.
 
-Every process has to enter a collective at every call, whatever data it has: a
-collective that only some enter makes the others wait for ever.
+Every rank has to call them, whatever data it has: a collective operation that
+only some ranks enter blocks forever.
 """
 
 from typing import Any
@@ -14,11 +14,14 @@ from torch.distributed.nn.functional import all_reduce as differentiable_sum
 
 
 def sum_over_ranks(tensor: Tensor, with_grad: bool = False) -> Tensor:
-    """The sum of each process's tensor, the same in all processes.
+    """Sum a tensor over all ranks; every rank gets the result.
 
     Args:
-        tensor: Of the same shape in all processes.
-        with_grad: Whether gradients flow back to every process's tensor.
+        tensor: Tensor with the same shape on all ranks.
+        with_grad: Whether gradients flow back to the tensors of all ranks.
+
+    Returns:
+        Tensor with the shape of the input.
     """
     if with_grad:
         return differentiable_sum(tensor) if is_distributed() else tensor
@@ -28,15 +31,17 @@ def sum_over_ranks(tensor: Tensor, with_grad: bool = False) -> Tensor:
 
 
 def gather_rows(tensor: Tensor) -> Tensor:
-    """The rows of each process's tensor in the order of their ranks, without
-    gradient.
+    """Concatenate the rows of all ranks, in the order of ranks, detached.
 
     Args:
-        tensor: Of the same shape in all processes.
+        tensor: ``N x ...``, the same shape on all ranks.
+
+    Returns:
+        ``(ranks * N) x ...``.
     """
     return torch.cat(all_gather(tensor.detach().contiguous()))
 
 
 def unwrap(model: nn.Module) -> Any:
-    """The model without the wrapper of distributed training."""
+    """Return the model without the wrapper of distributed training."""
     return model.module if is_model_wrapper(model) else model

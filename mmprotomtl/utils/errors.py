@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 
 class DataFileError(ValueError):
-    """A file of a data set can't be used.
+    """A file of a data set cannot be used.
 
     Args:
         path: The file.
-        problem: What is wrong with it and what was expected.
+        problem: What is wrong with it, and what was expected.
     """
 
     def __init__(self, path: str, problem: str) -> None:
@@ -21,10 +21,15 @@ class DataFileError(ValueError):
 
 
 def check_choice(key: str, given: object, allowed: Iterable[object]) -> None:
-    """Check that a setting is one of those allowed.
+    """Check that a setting has an allowed value.
+
+    Args:
+        key: Name of the setting, for the error message.
+        given: The value.
+        allowed: All allowed values.
 
     Raises:
-        ValueError: ``given`` is not in ``allowed``; names key and both.
+        ValueError: ``given`` is not in ``allowed``.
     """
     allowed = tuple(allowed)
     if given not in allowed:

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Atomic writing of files."""
 
 import json
 import os
@@ -7,11 +7,17 @@ from pathlib import Path
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write a file at once: a killed run, or a full disk, leaves the old one
-    or none.
+    """Write a file atomically.
+
+    If the process is killed or the disk is full, the old file remains, or none
+    if there was none; there is never a partial file.
+
+    Args:
+        path: The file; missing parent folders are made.
+        content: Content of the file.
 
     Raises:
-        OSError: It cannot be written; the message names the file.
+        OSError: The file cannot be written; the message names it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -20,21 +26,21 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         with draft.open('wb') as file:
             file.write(content)
             file.flush()
-            # The name shall not be there before the content is.
+            # The content must be on disk before the file is renamed.
             os.fsync(file.fileno())
         os.replace(draft, path)
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise OSError(
             error.errno,
-            f'{error.strerror}; {len(content) / 1e6:.1f} MB were to be '
-            'written, what was there before is untouched',
+            f'{error.strerror}; {len(content) / 1e6:.1f} MB could not be '
+            'written, a file that existed before is unchanged',
             str(path),
         ) from error
 
 
 def remove_drafts(folder: str | Path) -> None:
-    """Remove what killed runs of :func:`write_bytes` left in a folder."""
+    """Remove temporary files of killed :func:`write_bytes` in a folder."""
     for path in Path(folder).glob('.*'):
         draft = re.fullmatch(r'\..+\.(\d+)', path.name)
         if draft and not _runs(int(draft[1])):
@@ -42,6 +48,7 @@ def remove_drafts(folder: str | Path) -> None:
 
 
 def _runs(process: int) -> bool:
+    """Whether a process with this id exists."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -52,12 +59,12 @@ def _runs(process: int) -> bool:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file at once; see :func:`write_bytes`."""
+    """Write a text file atomically, see :func:`write_bytes`."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: str | Path, value: object) -> None:
-    """Write JSON at once; NaN, which JSON does not have, becomes null."""
+    """Write JSON atomically; NaN, which JSON does not have, becomes null."""
     write_text(path, json.dumps(_plain(value), indent=2) + '\n')
 
 

@@ -1,4 +1,4 @@
-"""What a command line asks of a run, on machines with a GPU and without."""
+"""Mixed precision and distributed launch, with or without a GPU."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from torch import distributed as dist
 
 from mmprotomtl.utils.errors import check_choice
 
-#: What torch.distributed wants to know -> how Slurm says it.
+#: Environment variable of torch.distributed -> that of Slurm.
 _SLURM = dict(
     RANK='SLURM_PROCID', WORLD_SIZE='SLURM_NTASKS', LOCAL_RANK='SLURM_LOCALID'
 )
@@ -32,21 +32,21 @@ def use_mixed_precision(cfg: Config, dtype: str) -> None:
     """Switch a run's config to mixed precision.
 
     Args:
-        cfg: The config.
-        dtype: ``bfloat16``, ``float16``, or ``auto``: ``float16``, as in
-            mmseg, where there is a GPU, else ``bfloat16``.
+        cfg: The config of the run, changed in place.
+        dtype: ``bfloat16``, ``float16`` or ``auto``, which is ``float16`` (as
+            in mmseg) on a GPU and ``bfloat16`` on a CPU.
 
     Raises:
-        ValueError: There is no GPU for ``float16``, or the optimizer has a
-            wrapper that is not mmengine's.
+        ValueError: ``float16`` is requested without a GPU, or the optimizer
+            wrapper is not one of mmengine.
     """
     gpu = torch.cuda.is_available()
     if dtype == 'auto':
         dtype = 'float16' if gpu else 'bfloat16'
     if dtype == 'float16' and not gpu:
         raise ValueError(
-            '--amp float16 needs a GPU, for its losses have to be scaled: '
-            'take --amp bfloat16'
+            '--amp float16 needs a GPU, because mmengine scales losses on '
+            'GPUs only: use --amp bfloat16'
         )
     wrapper = cfg.optim_wrapper
     check_choice(
@@ -58,34 +58,34 @@ def use_mixed_precision(cfg: Config, dtype: str) -> None:
         wrapper.update(type='AmpOptimWrapper', dtype=dtype)
         wrapper.setdefault('loss_scale', 'dynamic')
     else:
-        # What only the wrapper of float16 knows.
+        # Settings that only the wrapper for float16 has.
         for key in ('loss_scale', 'dtype'):
             wrapper.pop(key, None)
         wrapper.type = 'BFloat16OptimWrapper'
 
 
 def prepare_cpu_launch(launcher: str, cfg: Config) -> None:
-    """Start gloo where there is no GPU.
+    """Start a gloo process group on machines without a GPU.
 
-    mmengine's launchers select a CUDA device before they do anything else;
-    they leave a process group alone that is already there. Its wrapper of the
-    model would be given a CUDA device, too.
+    mmengine's launchers first select a CUDA device, which fails without a GPU;
+    they skip this if there is a process group already. mmengine's default DDP
+    wrapper also needs a CUDA device, so it is configured without one here.
 
     Args:
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
-        cfg: The run's config, in which the wrapper is set.
+        cfg: The run's config; its ``model_wrapper_cfg`` is set.
 
     Raises:
-        RuntimeError: The launcher did not start this process.
-        ValueError: The config asks for ``sync_bn``.
+        RuntimeError: The process was not started by the launcher.
+        ValueError: The config has ``sync_bn``, which needs GPUs.
     """
     if launcher not in ('pytorch', 'slurm') or torch.cuda.is_available():
         return
     if cfg.get('sync_bn') is not None:
         raise ValueError(
-            f'sync_bn={cfg.sync_bn!r} needs GPUs: SyncBatchNorm runs on none '
-            'else. Leave it out, or take a norm_cfg that needs no batch, '
-            "dict(type='GN', num_groups=32)"
+            f'sync_bn={cfg.sync_bn!r} needs GPUs: SyncBatchNorm does not run '
+            'on CPUs. Leave it out, or use a norm_cfg without batch '
+            "statistics, dict(type='GN', num_groups=32)"
         )
     cfg.setdefault(
         'model_wrapper_cfg',
@@ -117,10 +117,10 @@ def prepare_cpu_launch(launcher: str, cfg: Config) -> None:
 
 
 def _first_node() -> str:
-    """The host of rank 0."""
+    """Return the host name of rank 0."""
     nodes = os.environ['SLURM_NODELIST']
     if not any(sign in nodes for sign in '[,'):
         return nodes
-    # A list such as node[3-5] is Slurm's own to expand.
+    # A list such as node[3-5] is expanded by Slurm.
     command = ['scontrol', 'show', 'hostnames', nodes]
     return subprocess.check_output(command, text=True).split()[0]

@@ -1,7 +1,8 @@
-"""Config files that earlier versions had, and the settings they are now.
+"""Replacements for the config files of earlier versions.
 
-There was a file for each label protocol (``-full``, ``-randomlabel``) and for
-each single task (``stl-depth``). Both are settings now.
+Earlier versions had a file for each label protocol (``-full``,
+``-randomlabel``) and for each single task (``stl-depth``). Both are settings
+now.
 """
 
 import re
@@ -28,22 +29,23 @@ _PARTIAL_LABELS = 'train_dataloader.dataset.partial_labels'
 
 
 class NewConfig(NamedTuple):
-    """What a config file of earlier versions is now."""
+    """Replacement of a config file of earlier versions."""
 
-    #: The config file.
+    #: The config file to use.
     file: str
-    #: Its settings: dotted key -> value.
+    #: The settings to add: dotted key -> value.
     options: dict[str, str]
 
 
 def new_config(file: str | Path) -> NewConfig | None:
-    """The file and the settings that replace an old config file.
+    """Return the file and the settings that replace an old config file.
 
     Args:
-        file: The old file, by its path; it need not exist.
+        file: Path of the old file; it need not exist.
 
     Returns:
-        They; None: there was no such file, or it is still there.
+        The replacement; None if there was no such file in earlier versions, or
+        if it still exists.
     """
     path = Path(file)
     old = _OLD.fullmatch(path.stem)
@@ -55,7 +57,7 @@ def new_config(file: str | Path) -> NewConfig | None:
     if old['labels'] == 'full':
         options[_PARTIAL_LABELS] = 'full'
     elif old['labels'] == 'randomlabel':
-        # Of NYU-v2 the published mask, of rendered scenes a drawn one.
+        # NYU-v2 has a published mask; for rendered scenes one is drawn.
         published = 'nyuv2' in old['run']
         options[_PARTIAL_LABELS] = (
             'data/nyuv2/randomlabels.pth' if published else 'random-label'
@@ -70,11 +72,11 @@ def new_config(file: str | Path) -> NewConfig | None:
 def new_command(
     file: str | Path, new: NewConfig, argv: Sequence[str] | None = None
 ) -> str:
-    """The command line that does what one with an old config file did.
+    """Return the command that replaces a command with an old config file.
 
     Args:
         file: The old config file.
-        new: What it is now.
+        new: Its replacement.
         argv: The old command line; None: that of this process.
     """
     words = list(sys.argv if argv is None else argv)
@@ -85,7 +87,7 @@ def new_command(
     script = Path(words[0]).name
     given = any(word.split('=')[0] == '--work-dir' for word in words)
     if script in ('train.py', 'test.py') and not given:
-        # Where earlier runs have their checkpoints.
+        # Folder in which earlier runs saved their checkpoints.
         words += ['--work-dir', f'work_dirs/{Path(file).stem}']
     options = [f'{key}={value}' for key, value in new.options.items()]
     if '--cfg-options' in words:
@@ -100,16 +102,17 @@ def read_config(file: str | Path) -> Config:
     """Read a config file with all files that it inherits.
 
     Raises:
-        ValueError: It is a file of an earlier version, or inherits one; the
-            message says what to write instead.
-        FileNotFoundError: It, or a file that it inherits, is not there.
+        ValueError: The file is a missing one of an earlier version, or
+            inherits one; the message says what to write instead.
+        FileNotFoundError: The file, or a file that it inherits, is missing.
     """
     try:
         return Config.fromfile(file)
     except FileNotFoundError as error:
-        # mmengine raises its own for the file, Python's for those below.
+        # For the file itself, mmengine raises an error without `filename`;
+        # for inherited files, Python's error has it.
         quoted = re.search(r'"([^"]+)"', str(error))
-        path = error.filename or (quoted[1] if quoted else file)
+        path = str(error.filename or (quoted[1] if quoted else file))
         new = new_config(path)
         if new is None:
             raise
@@ -117,17 +120,17 @@ def read_config(file: str | Path) -> Config:
 
 
 def _explain(file: str, missing: str, new: NewConfig) -> str:
-    """What to write instead of an old config file."""
+    """Return the error message: what to write instead of an old file."""
     settings = ' '.join(f'{k}={v}' for k, v in new.options.items())
     if Path(file).stem == Path(missing).stem:
         now = new_config(file)
         assert now is not None
         return (
             f'{file}: this config file is now a setting of {now.file} '
-            f"({settings}). The same run by today's command:\n    "
+            f'({settings}). The command for the same run is now:\n    '
             f'{new_command(file, now)}\n'
             '--work-dir is the folder of runs with the old file: with '
-            '--resume they go on there, and tools/test.py takes their '
+            '--resume they continue there, and tools/test.py accepts their '
             'checkpoints as before.'
         )
     lines = [

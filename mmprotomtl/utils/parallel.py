@@ -1,4 +1,4 @@
-"""A function over many items: all cores, and a progress bar."""
+"""Parallel map over many items, with a progress bar."""
 
 import multiprocessing
 import os
@@ -23,16 +23,18 @@ def parallel_map(
     workers: int | None = None,
     pool_from: int = 2,
 ) -> list[Result]:
-    """``[function(item) for item in items]``, shared out to processes.
+    """Return ``[function(item) for item in items]``, computed in parallel.
 
     Args:
-        function: A module-level function, or a partial of one.
-        items: What it is called with, one at a time.
-        workers: Processes; None: one for each core.
-        pool_from: Fewer items are worked off before a pool has started.
+        function: A picklable function: a module-level one or a partial of it.
+        items: The arguments.
+        workers: Number of processes; None: one per CPU core.
+        pool_from: Minimum number of items for which a pool of processes is
+            started; fewer are processed faster without one.
 
     Raises:
-        Exception: The first that a call raises; no more are begun then.
+        Exception: The first exception that a call raises; the remaining items
+            are not processed.
         RuntimeError: The system killed a process.
     """
     workers = min(workers or os.cpu_count() or 1, max(len(items), 1))
@@ -49,16 +51,16 @@ def parallel_map(
             return list(_shown(results, len(items)))
     except BrokenProcessPool as error:
         raise RuntimeError(
-            f'one of {workers} processes was killed, perhaps for want of '
-            'memory; try fewer workers'
+            f'one of {workers} processes was killed, perhaps because memory '
+            'ran out; try fewer workers'
         ) from error
 
 
 def _start() -> None:
-    """Set up a process of the pool."""
+    """Initialise a process of the pool."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-    # A pool whose owner is killed would wait for work for ever.
+    # Without this, processes of the pool survive a killed parent.
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -70,7 +72,7 @@ def _end_with_parent() -> None:
 
 
 def _shown(results: Iterable[Result], number: int) -> Iterator[Result]:
-    """The results, with a progress bar where a person looks on."""
+    """Yield the results; show a progress bar if stdout is a terminal."""
     bar = ProgressBar(number) if sys.stdout.isatty() and number else None
     for result in results:
         yield result

@@ -1,4 +1,4 @@
-"""What processes hold: memory and open files, as Linux tells it."""
+"""Memory and open files of processes, as reported by Linux."""
 
 import multiprocessing
 import os
@@ -9,14 +9,15 @@ _MIB = 2**20
 
 
 def memory(pid: int) -> dict[str, float] | None:
-    """Memory of a process in MiB; None where the system does not say.
-
-    ``rss`` are all of its pages in memory. ``pss`` counts a page that several
-    processes share in parts, so it grows too where a page of the parent is
-    copied because the child wrote to it.
+    """Return the memory of a process in MiB.
 
     Args:
-        pid: The process, one of this user's.
+        pid: Id of a process of this user.
+
+    Returns:
+        ``rss``, all pages in memory, and ``pss``, in which a page shared by n
+        processes counts 1 / n; so ``pss`` also grows if shared pages are
+        copied on write. None if the system does not report them.
     """
     try:
         lines = Path(f'/proc/{pid}/smaps_rollup').read_text().splitlines()
@@ -30,7 +31,7 @@ def memory(pid: int) -> dict[str, float] | None:
 
 
 def open_files(pid: int) -> int | None:
-    """Number of a process's open file descriptors, or None."""
+    """Return a process's number of open file descriptors; None if unknown."""
     try:
         return len(os.listdir(f'/proc/{pid}/fd'))
     except OSError:
@@ -38,12 +39,12 @@ def open_files(pid: int) -> int | None:
 
 
 def open_files_limit() -> int:
-    """How many file descriptors this process and its children may have."""
+    """Return the maximum number of open file descriptors of a process."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def children() -> list[int]:
-    """The processes that this one started by multiprocessing."""
+    """Return the ids of processes that this one started by multiprocessing."""
     return [
         child.pid for child in multiprocessing.active_children() if child.pid
     ]

@@ -1,11 +1,11 @@
-"""Are the OpenMMLab packages there, and of a version that can serve?"""
+"""Check that the OpenMMLab packages are installed in supported versions."""
 
 import importlib
 
 from packaging.version import Version
 
-#: import name -> (lowest version, first version that is too new). Ranges of
-#: the *imported* package: the OneDL and the upstream line share these names.
+#: Import name -> (lowest supported version, first version that is too new).
+#: The OneDL and the upstream packages share these import names.
 REQUIRED = {
     'mmengine': ('0.10.0', '2.0.0'),
     'mmcv': ('2.0.0', '3.0.0'),
@@ -20,7 +20,7 @@ names), next to a matching pair of torch and torchvision:
     pip install torch torchvision
     pip install onedl-mmengine onedl-mmcv onedl-mmsegmentation onedl-mmpretrain
 
-or, on ground as old as torch 2.1 with numpy < 2, the upstream line:
+or, if you use torch 2.1 and numpy < 2, the upstream line:
 
     pip install -U openmim
     mim install mmengine 'mmcv>=2.0.0,<2.2.0' mmsegmentation mmpretrain
@@ -32,17 +32,17 @@ def check_requirements() -> None:
     """Check the versions of mmengine, mmcv, mmseg and mmpretrain.
 
     Raises:
-        ImportError: A package is missing, fails to import or has a version out
-            of range; the message holds the commands that mend it.
+        ImportError: A package is missing, fails to import or has an
+            unsupported version; the message has the commands to install it.
     """
     for name, (lowest, too_new) in REQUIRED.items():
         try:
             found = importlib.import_module(name).__version__
         except (ImportError, AssertionError) as error:
-            # mmseg and mmpretrain of the upstream line assert their peers'
-            # versions while they are imported.
+            # Upstream mmseg and mmpretrain check the versions of their
+            # dependencies with an assert when they are imported.
             raise ImportError(
-                f'mmprotomtl needs {name}, which does not import: {error}'
+                f'mmprotomtl needs {name}, which cannot be imported: {error}'
                 f'\n{_HOW_TO}'
             ) from error
         version = Version(Version(found).base_version)

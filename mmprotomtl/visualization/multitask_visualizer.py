@@ -1,6 +1,7 @@
 """Pictures of labels and predictions, task by task."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import cv2
 import mmcv
@@ -9,7 +10,7 @@ from mmengine.visualization import Visualizer
 from torch import Tensor
 
 from mmprotomtl.registry import VISUALIZERS
-from mmprotomtl.structures import MultiTaskDataSample
+from mmprotomtl.structures import MultiTaskDataSample, content_box
 from mmprotomtl.tasks import Task, build_tasks
 
 _HEADER = 18
@@ -33,8 +34,8 @@ class MultiTaskLocalVisualizer(Visualizer):
     def __init__(
         self,
         name: str = 'visualizer',
-        tasks: Mapping[str, Mapping | Task] | None = None,
-        **kwargs,
+        tasks: Mapping[str, Mapping[str, Any] | Task] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(name, **kwargs)
         self._given = tasks is not None
@@ -68,7 +69,8 @@ class MultiTaskLocalVisualizer(Visualizer):
 
         Args:
             name: Title, and the file's name in the visualizer's backends.
-            image: RGB, ``H x W x 3``.
+            image: RGB, ``H x W x 3``; if it is the network's input, with
+                padding, that is cut off.
             data_sample: With ``gt_maps``, ``pred_maps`` or both.
             draw_gt: Whether to draw the labels.
             draw_pred: Whether to draw the predictions.
@@ -82,6 +84,10 @@ class MultiTaskLocalVisualizer(Visualizer):
             rows.append(('label', data_sample.gt_maps))
         if draw_pred and 'pred_maps' in data_sample:
             rows.append(('prediction', data_sample.pred_maps))
+        meta, size = data_sample.metainfo, image.shape[:2]
+        if tuple(meta.get('img_shape', ())) == size:
+            top, left, height, width = content_box(meta, size)
+            image = image[top : top + height, left : left + width]
         picture = self.compose(image, rows)
         if show:
             self.show(picture, win_name=name, wait_time=wait_time)
@@ -90,7 +96,9 @@ class MultiTaskLocalVisualizer(Visualizer):
         else:
             self.add_image(name, picture, step)
 
-    def compose(self, image: np.ndarray, rows: list[tuple]) -> np.ndarray:
+    def compose(
+        self, image: np.ndarray, rows: list[tuple[Any, ...]]
+    ) -> np.ndarray:
         """The picture: the image, and a row for each (title, maps).
 
         Returns:

@@ -3,7 +3,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner, save_checkpoint
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mmprotomtl.apis import MultiTaskInferencer
 from mmprotomtl.registry import MODELS
@@ -89,3 +89,62 @@ def test_a_missing_photo_is_named(trained):
     infer = MultiTaskInferencer(*map(str, trained), 'cpu')
     with pytest.raises(ValueError, match=r'none\.jpg: no such file'):
         infer('none.jpg')
+
+
+@pytest.fixture(scope='module')
+def infer(trained):
+    return MultiTaskInferencer(*map(str, trained), 'cpu')
+
+
+@pytest.mark.parametrize('turn', range(1, 9))
+def test_a_turned_photograph(infer, tmp_path, turn):
+    """It is predicted and drawn as Pillow shows it upright."""
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    path = tmp_path / 'photo.png'
+    Image.fromarray(render(0, 3, (40, 60)).image).save(path, exif=exif)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    assert upright.shape[:2] == ((40, 60) if turn < 5 else (60, 40))
+    found, expected = infer(str(path)), infer(upright)
+    for name, value in expected['predictions'][0].items():
+        assert value.shape[1:] == upright.shape[:2]
+        assert np.array_equal(found['predictions'][0][name], value), name
+    picture = found['visualization'][0]
+    assert np.array_equal(picture, expected['visualization'][0])
+    height, width = upright.shape[:2]
+    assert np.array_equal(picture[18 : 18 + height, :width], upright)
+
+
+def test_forms_of_one_image(infer, tmp_path):
+    """Files and arrays of one image give the same, to the last bit."""
+    image = render(0, 3, (40, 60)).image
+    shares = image / 255
+    Image.fromarray(image).save(tmp_path / 'a.png')
+    np.save(tmp_path / 'b.npy', image)
+    np.save(tmp_path / 'c.npy', shares)
+    expected = infer(image)
+    for other in (
+        shares, shares.astype(np.float32), (shares - 0.001).clip(0),
+        str(tmp_path / 'a.png'), tmp_path / 'a.png',
+        str(tmp_path / 'b.npy'), str(tmp_path / 'c.npy'),
+    ):  # fmt: skip
+        found = infer(other)
+        for name, value in expected['predictions'][0].items():
+            assert np.array_equal(found['predictions'][0][name], value), name
+        assert np.array_equal(
+            found['visualization'][0], expected['visualization'][0]
+        )
+
+
+@pytest.mark.parametrize(
+    ('image', 'told'),
+    [
+        (np.zeros((4, 5), np.uint8), r'array: shape \(4, 5\)'),
+        (np.zeros((4, 5, 4), np.uint8), r'array: shape \(4, 5, 4\)'),
+        (np.full((4, 5, 3), 7.0), 'array: values up to 7'),
+        (np.full((4, 5, 3), -0.1), r'array: values outside 0 \.\. 1'),
+    ],
+)
+def test_arrays_that_are_no_image(infer, image, told):
+    with pytest.raises(ValueError, match=told):
+        infer(image)

@@ -312,7 +312,7 @@ def test_command_line(official, forty, tmp_path, monkeypatch, capsys):
     assert tree(out) == tree(forty)
     text = capsys.readouterr().out
     assert 'train: 2 images (published: 795)' in text
-    assert '2 of 3 images are there' in text and 'is complete' in text
+    assert '2 of 3 images exist already' in text and 'is complete' in text
     for args, problem in (
         ([out], 'refused: .*form was "nyudv2", now it is "mtan"'),
         ([out, '--crop', '9', '9', '0', '9'], 'refused: crop=.*not allowed'),
@@ -321,7 +321,7 @@ def test_command_line(official, forty, tmp_path, monkeypatch, capsys):
             run(*args)
     with pytest.raises(SystemExit):
         run(out, '--size', '0', '9')
-    assert "'0' is no number from 1 on" in capsys.readouterr().err
+    assert "'0' is not an integer >= 1" in capsys.readouterr().err
 
 
 def test_other_settings_are_not_mixed(mtan, official, tmp_path):
@@ -334,7 +334,7 @@ def test_other_settings_are_not_mixed(mtan, official, tmp_path):
     record = out / 'conversion.json'
     assert json.loads(record.read_text())['images']['train'] == TRAIN
     record.write_text('[]')
-    with pytest.raises(DataFileError, match='no record of a conversion'):
+    with pytest.raises(DataFileError, match='not a valid record'):
         convert(official, out, size=(96, 128), crop=None)
     record.unlink()
     with pytest.raises(DataFileError, match='empty or does not exist'):
@@ -388,7 +388,7 @@ def test_damaged_files(official, tmp_path):
         ([1, 4], [2], r'trainNdxs has \[4\]; expected frames of 1 .. 3'),
         ([0, 1], [2], r'trainNdxs has \[0\]'),
         ([1, 3], [], 'testNdxs has nothing'),
-        ([1, 2], [2], 'frame 2 is in it 2 times'),
+        ([1, 2], [2], 'frame 2 is listed 2 times'),
     ],
 )
 def test_bad_splits(official, tmp_path, train, test, problem):
@@ -459,7 +459,7 @@ def test_raw_depth_and_class_files(frames, tmp_path):
     assert np.linalg.norm(maps['normals'][~hole], axis=-1).min() > 0.999
     for key, value, problem in (
         ('other', forty, "no variable 'mapClass'"),
-        ('mapClass', forty[1:], r'mapClass is \(1, 893\)'),
+        ('mapClass', forty[1:], r'mapClass has shape \(1, 893\)'),
         ('mapClass', np.where(forty == 2, 41, forty), 'mapClass has 41'),
     ):
         savemat(tmp_path / 'c40.mat', {key: value[None].astype(float)})

@@ -103,7 +103,7 @@ def test_everything_wrong_is_listed(tree):
         train / 'label/1.npy': 'cannot be read',
         train / 'label/2.npy': 'label values [13]',
         train / 'depth/3.npy': 'no such file',
-        train / 'normal/4.npy': 'not another shape',
+        train / 'normal/4.npy': 'not another aspect ratio',
         train / 'depth/5.npy': 'shape (12, 16, 3)',
     }
     assert set(found) == {str(path) for path in expected}
@@ -133,7 +133,7 @@ def test_a_mask_that_leaves_nothing_of_a_task(tree):
     report = check(tree, partial_labels=mask)[0]
     doubts = [w for w in report['warnings'] if w['file'] == 'the label mask']
     assert [w['problem'] for w in doubts] == [
-        'leaves no label of depth: a run would stop'
+        'hides all labels of depth: a run would stop'
     ]
     # An unusable mask leaves nobody knows how many.
     report = check(tree, partial_labels=dict(mask_file='none.pth'))[0]
@@ -233,7 +233,7 @@ def test_no_reader_stops_the_check(tree, monkeypatch):
 def test_other_data_sets_are_refused():
     cfg = dict(train_dataloader=dict(dataset=dict(type='mmseg.ADE20KDataset')))
     problem = check_config(cfg)[0]['errors'][0]['problem']
-    assert problem == 'mmseg.ADE20KDataset is no data set of many tasks'
+    assert problem == 'mmseg.ADE20KDataset is not a MultiTaskDataset'
     cfg['train_dataloader']['dataset']['type'] = 'NYUv2Datset'
     problem = check_config(cfg)[0]['errors'][0]['problem']
     assert 'NYUv2Datset is not in the' in problem

@@ -169,7 +169,7 @@ def test_conflicts_are_refused(parts, tmp_path):
     assert concat(names).tasks['semseg'].classes == ('b', *'vwxy')
     with pytest.raises(ValueError, match='at least one'):
         concat([])
-    with pytest.raises(ValueError, match=r'datasets\[1\] is a list, no data'):
+    with pytest.raises(ValueError, match=r'datasets\[1\] is a list, not a'):
         concat([parts[0], [1]])
 
 

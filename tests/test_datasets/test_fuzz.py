@@ -229,12 +229,12 @@ def test_data_folders_that_are_none(tmp_path, kind, folder):
         with pytest.raises(DataFileError) as caught:
             kind(data_root=str(tmp_path))
         assert caught.value.path == str(path)
-        assert 'docs/datasets.md' in caught.value.problem
+        assert '(see docs/' in caught.value.problem
         return caught.value.problem
 
     assert problem().startswith('no such folder')
     path.write_text('')
-    assert problem().startswith('no folder')
+    assert problem().startswith('not a folder')
     path.unlink()
     path.symlink_to(path)
     assert problem().startswith('a symbolic link that leads back')
@@ -300,4 +300,4 @@ def test_labels_of_another_size(tmp_path):
         assert load(path, 'semseg', read_npy).shape == (H, W)
     for size in ((16, 12), (12, 12), (120, 200), (1, 200)):
         np.save(path, np.zeros(size))
-        assert 'not another shape' in refused(path)
+        assert 'not another aspect ratio' in refused(path)

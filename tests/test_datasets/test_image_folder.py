@@ -104,7 +104,7 @@ def test_a_subset_by_ids_and_split(root):
     assert [item['sample_id'] for item in data] == ['c', 'a']
     assert data.metainfo['label_mask']['images'] == 2
     (root / 'val.txt').write_text('c\nzebra\n')
-    with pytest.raises(DataFileError, match=r"val\.txt: 'zebra' is no image"):
+    with pytest.raises(DataFileError, match='no image .zebra'):
         folder(root, ids='{split}.txt', split='val')
     (root / 'train').mkdir()
     (root / 'images').rename(root / 'train/rgb')
@@ -172,7 +172,7 @@ def test_what_is_refused(root):
     with pytest.raises(DataFileError, match=r'masks/x\.png.*without an image'):
         folder(root)
     (root / 'masks/x.png').rename(root / 'masks/c.gif')
-    with pytest.raises(DataFileError, match=r'masks/c\.gif.*none of \.png'):
+    with pytest.raises(DataFileError, match=r'masks/c\.gif.*use \.png'):
         folder(root)
     (root / 'masks/c.gif').unlink()
     np.save(root / 'depth/a.npy', np.ones((H, W)))
@@ -200,8 +200,11 @@ def test_classes_out_of_range_stay_so(root, tmp_path):
     with pytest.raises(DataFileError, match=r'masks/a\.png.*NaN'):
         folder(root)[0]
     Image.fromarray(np.full((H, W), 5, np.uint8)).save(root / 'masks/a.png')
-    with pytest.raises(DataFileError, match=r'masks/a\.png.*\[4'):
+    with pytest.raises(DataFileError, match=r'masks/a\.png.*\[4') as caught:
         folder(root)[0]
+    # With the settings that made them.
+    text = 'folders.semseg has ignore=0, offset=-1: the label is the stored'
+    assert text in str(caught.value)
 
 
 def test_read_label(tmp_path):
@@ -235,3 +238,32 @@ def test_the_check_lists_all_that_is_wrong(root):
     names = [error['file'].split('/')[-1] for error in report['errors']]
     assert sorted(names) == ['c.png', 'x.png', 'y.png']
     assert report['tasks']['semseg']['labelled'] == 2
+
+
+def test_images_in_formats_that_are_not_read(root):
+    """They are refused where images are; a label of that name is not one."""
+    (root / 'images/notes.gif').write_bytes(b'')
+    with pytest.raises(DataFileError, match=r'notes\.gif: an image of'):
+        folder(root)
+    (root / 'images/notes.gif').rename(root / 'masks/notes.gif')
+    assert len(folder(root)) == 4
+    # Of the name of an image it would be passed over without a word.
+    (root / 'masks/notes.gif').rename(root / 'masks/a.txt')
+    with pytest.raises(DataFileError, match=r'masks/a\.txt.*name of an image'):
+        folder(root)
+
+
+@pytest.mark.parametrize('key', ['threshold', 'votes'])
+def test_options_of_yes_and_no(root, key):
+    folders = dict(FOLDERS, depth=dict(folder='depth', **{key: 1}))
+    with pytest.raises(ValueError, match=rf'folders\.depth\.{key}=1 is not'):
+        folder(root, folders=folders)
+    folders = dict(FOLDERS, edge=dict(folder='edges', **{key: 1}))
+    assert len(folder(root, folders=folders)) == 4
+
+
+@pytest.mark.parametrize('votes', [0, -1, 1.5, '2'])
+def test_votes_are_a_number_of_annotators(root, votes):
+    folders = dict(edge=dict(folder='edges', votes=votes))
+    with pytest.raises(ValueError, match=r'folders\.edge\.votes='):
+        folder(root, folders=folders, tasks=dict(edge={}))

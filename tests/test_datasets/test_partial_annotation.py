@@ -161,7 +161,7 @@ def test_a_mask_that_names_labels_that_are_not_there(tmp_path):
 
     path = tmp_path / 'mask.json'
     write_label_mask(path, scenes(partial_labels='full').label_mask)
-    with pytest.raises(ValueError, match='9 labels that it names are not'):
+    with pytest.raises(ValueError, match='9 labels that it lists do not'):
         Without(
             size=(8, 8), num_scenes=9, partial_labels=str(path),
             tasks=dict(sal={}, depth={}, edge={}),

@@ -165,3 +165,17 @@ def test_intersections_against_marching(kind):
     real = t < 1e5
     assert np.allclose(np.linalg.norm(normal[real], axis=1), 1, atol=1e-4)
     assert ((normal * direction[chosen]).sum(1)[real] < 0).all()
+
+
+def test_body_parts_apply_where_people_are():
+    dataset = SyntheticScenesDataset(size=(24, 32), num_scenes=12, pipeline=[])
+    seen = [
+        (dataset.get_data_info(i)['labels']['human_parts'].load() > 0).any()
+        for i in range(12)
+    ]
+    applies = [dataset.applicable(str(i), 'human_parts') for i in range(12)]
+    assert 0 < sum(applies) < 12
+    # A person may be hidden, but none is seen where there is none.
+    assert not any(s and not a for s, a in zip(seen, applies, strict=True))
+    assert sum(seen) > 0
+    assert all(dataset.applicable(str(i), 'depth') for i in range(12))

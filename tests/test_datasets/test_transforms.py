@@ -5,6 +5,7 @@ from mmprotomtl.datasets import SyntheticScenesDataset
 from mmprotomtl.datasets.transforms import (
     LoadMultiTaskAnnotations,
     LoadMultiTaskImage,
+    MultiTaskPad,
     MultiTaskRandomFlip,
     MultiTaskRandomScaleCrop,
     MultiTaskResize,
@@ -239,3 +240,58 @@ def test_packing():
 def test_bad_scales_are_named():
     with pytest.raises(ValueError, match=r'scales=\(0\.5,\)'):
         MultiTaskRandomScaleCrop(scales=(0.5,))
+
+
+@pytest.mark.parametrize(
+    ('values', 'pixel'),
+    [
+        (np.full((2, 2, 3), 0.5), 128),
+        (np.full((2, 2, 3), 1.0005), 255),
+        (np.full((2, 2, 3), 7, np.uint8), 7),
+        (np.full((2, 2, 3), -0.1), None),
+        (np.full((2, 2, 3), np.nan), None),
+        (np.full((2, 2, 3), 1.01), None),
+    ],
+)
+def test_numbers_of_an_image(tmp_path, values, pixel):
+    path = str(tmp_path / 'a.npy')
+    np.save(path, values)
+    load = LoadMultiTaskImage()
+    if pixel is None:
+        with pytest.raises(DataFileError, match=r'a\.npy: values'):
+            load.transform(dict(image=DataFile(path, read_npy)))
+        return
+    results = load.transform(dict(image=DataFile(path, read_npy)))
+    assert (results['img'] == pixel).all()
+    assert results['img'].dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ('size', 'given', 'box'),
+    [
+        ((4, 6), dict(size=(9, 6)), (2, 0, 9, 6)),
+        ((4, 6), dict(size=(4, 9)), (0, 1, 4, 9)),
+        ((4, 6), dict(size=(2, 2)), (0, 0, 4, 6)),
+        ((4, 6), dict(size_divisor=5), (0, 2, 5, 10)),
+        ((5, 10), dict(size_divisor=5), (0, 0, 5, 10)),
+    ],
+)
+def test_what_padding_adds(size, given, box):
+    """Nothing where the image is large enough already."""
+    tasks = build_tasks(dict(sal={}))
+    label = np.ones(size, np.uint8)
+    results = MultiTaskPad(**given).transform(
+        dict(
+            img=np.full((*size, 3), 9, np.uint8),
+            gt_maps=dict(sal=label),
+            tasks=tasks,
+        )
+    )
+    top, left, height, width = box
+    assert results['content_box'] == (top, left, *size)
+    assert results['img_shape'] == (height, width)
+    padded = results['gt_maps']['sal']
+    inside = np.zeros((height, width), bool)
+    inside[top : top + size[0], left : left + size[1]] = True
+    assert (padded == np.where(inside, 1, 255)).all()
+    assert ((results['img'] == 9).all(-1) == inside).all()

@@ -104,8 +104,8 @@ def test_a_full_disk(undisturbed, tiny_config, tool, small_disk):
     assert done.returncode == 1
     *_, last = done.stdout.strip().splitlines()
     assert last.startswith(
-        f'{work_dir}/epoch_3.pth: No space left on device; 3.1 MB were to be '
-        'written'
+        f'{work_dir}/epoch_3.pth: No space left on device; 3.1 MB could not '
+        'be written'
     )
     good = work_dir / 'epoch_2.pth'
     assert f'good checkpoint is {good}; make room and go on with' in last

@@ -1,9 +1,11 @@
+import hashlib
 from pathlib import Path
 
 import pytest
 from mmengine.config import ConfigDict
 
 from mmprotomtl.label_masks import (
+    LabelMask,
     PartialLabels,
     draw_label_mask,
     write_label_mask,
@@ -102,3 +104,30 @@ def test_a_wrong_name_is_refused(wrong):
 def test_what_is_refused(given, message):
     with pytest.raises(ValueError, match=message):
         PartialLabels.parse(given)
+
+
+def test_the_hash_is_of_what_is_labelled_in_any_order():
+    """As documented: of the JSON of id -> tasks, both sorted, no blanks."""
+    rows = {'b': ['y', 'x'], 'a': [], 'c': ['y']}
+    turned = {name: row[::-1] for name, row in reversed(rows.items())}
+    text = b'{"a":[],"b":["x","y"],"c":["y"]}'
+    for given in (rows, turned):
+        mask = LabelMask(given, ['y', 'x'], 'file')
+        assert mask.sha256 == hashlib.sha256(text).hexdigest()
+    assert mask.counts() == dict(y=2, x=1)
+    assert mask.labels_per_image() == {0: 1, 1: 1, 2: 1}
+
+
+@pytest.mark.parametrize(
+    ('given', 'text'),
+    [
+        ('one-label', "PartialLabels(protocol='one-label', seed=0)"),
+        (
+            dict(protocol='ratio', ratio=0.5, seed=3, tasks=['a']),
+            "PartialLabels(protocol='ratio', seed=3, tasks=['a'], ratio=0.5)",
+        ),
+        ('a/b.json', "PartialLabels(mask_file='a/b.json')"),
+    ],
+)
+def test_how_a_setting_is_shown(given, text):
+    assert repr(PartialLabels.parse(given)) == text

@@ -1,6 +1,7 @@
 """Numbers and names in masks that another machine wrote."""
 
 import io
+import pickle
 
 import numpy as np
 import pytest
@@ -54,3 +55,20 @@ def test_arrays_in_a_torch_file(zipped):
     rows = {'x': np.array([1, 0, 1], '>i8'), 'y': [np.float32(0.5)]}
     torch.save(rows, file, _use_new_zipfile_serialization=zipped)
     assert load_torch(file.getvalue()) == {'x': [1, 0, 1], 'y': [0.5]}
+
+
+@pytest.mark.parametrize('value', [3, [1, 2], [[{}]], ['a']])
+def test_arrays_that_are_no_dict(value):
+    file = io.BytesIO()
+    kind = object if value == [[{}]] else None
+    np.save(file, np.array(value, dtype=kind))
+    with pytest.raises(ValueError, match='not one dict'):
+        load_numpy(file.getvalue())
+
+
+@pytest.mark.parametrize('shape', [(2, 2), (1, 1), (4, 1)])
+def test_tables_in_a_numpy_dict_are_refused(shape):
+    """A row of labels has one axis."""
+    with pytest.raises(pickle.UnpicklingError, match='an array of shape'):
+        load_numpy(saved(dict(a=np.zeros(shape))))
+    assert load_numpy(saved(dict(a=np.zeros(4)))) == dict(a=[0] * 4)

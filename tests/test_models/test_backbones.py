@@ -123,7 +123,7 @@ def test_weights_of_torchvision(tmp_path, log):
     assert set(weights) - set(found) == {'fc.weight', 'fc.bias'}
     for name, value in found.items():
         assert torch.equal(value, weights[name]), name
-    assert f'120 of 120 tensors are those of {file}' in log.text
+    assert f'120 of 120 tensors are loaded from {file}' in log.text
 
 
 def test_weights_of_mmpretrain(tmp_path, log):
@@ -141,20 +141,20 @@ def test_weights_of_mmpretrain(tmp_path, log):
     assert torch.equal(found['layer1.0.conv1.weight'],
                        weights['layer1.0.conv1.weight'])  # fmt: skip
     assert (
-        f'model.backbone: 118 of 120 tensors are those of {file}; not in it: '
-        'layer4.1.bn2.bias; of another shape: conv1.weight (64, 1, 7, 7) for '
-        '(64, 3, 7, 7)' in log.text
+        f'model.backbone: 118 of 120 tensors are loaded from {file}; not in '
+        'it: layer4.1.bn2.bias; of another shape: conv1.weight (64, 1, 7, 7) '
+        'for (64, 3, 7, 7)' in log.text
     )
     told = r"fits under prefix=''. The file has .*: set prefix='backbone\.'"
     with pytest.raises(ValueError, match=told):
         resnet18(file)
     torch.save(weights, file)
-    with pytest.raises(ValueError, match='wants conv1.*: leave prefix out'):
+    with pytest.raises(ValueError, match='needs conv1.*: leave prefix out'):
         resnet18(file, prefix='backbone.')
 
 
 def test_what_is_no_feature_map_is_named():
-    with pytest.raises(ValueError, match=r'model\.neck\.in_strides=\[4\] is'):
+    with pytest.raises(ValueError, match=r'model\.neck\.in_strides=\[4\] do'):
         MODELS.build(tiny_cfg(TASKS, neck=dict(in_strides=[4])))
     vit = Config.fromfile(ROOT / 'configs/_base_/backbones/vit_base.py')
     backbone = dict(vit.backbone, out_type='cls_token',

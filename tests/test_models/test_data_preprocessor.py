@@ -1,5 +1,7 @@
 import torch
 
+from mmprotomtl.models.data_preprocessor import image_mask
+from mmprotomtl.structures import MultiTaskDataSample
 from mmprotomtl.testing import TASKS, scene_batch, tiny_model
 
 ALL = list(TASKS)
@@ -50,3 +52,22 @@ def test_images_of_different_sizes_make_a_batch():
     assert data['inputs'].shape == (2, 3, 64, 64)
     losses = model(**data, mode='loss')
     assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+def test_the_mask_of_images_in_the_middle_of_their_padding():
+    places = [(3, 2, 10, 20), (0, 0, 16, 24), (1, 4, 15, 20)]
+    samples = [MultiTaskDataSample() for _ in range(4)]
+    for sample, place in zip(samples, places, strict=False):
+        sample.set_metainfo(dict(content_box=place))
+    samples[3].set_metainfo(dict(img_shape=(5, 7)))
+    mask = image_mask(torch.zeros(4, 3, 16, 24), samples)
+    assert mask.shape == (4, 1, 16, 24)
+    for row, (top, left, h, w) in zip(
+        mask[:, 0], [*places, (0, 0, 5, 7)], strict=True
+    ):
+        y, x = torch.meshgrid(
+            torch.arange(16), torch.arange(24), indexing='ij'
+        )
+        inside = (y >= top) & (y < top + h) & (x >= left) & (x < left + w)
+        assert torch.equal(row, inside)
+    assert image_mask(torch.zeros(2, 3, 4, 4), None).all()

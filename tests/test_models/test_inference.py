@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmprotomtl.models.segmentors.inference import slide
+from mmprotomtl.models.segmentors.inference import augmented, slide
+from mmprotomtl.tasks import build_tasks
 from mmprotomtl.testing import PLAIN, TASKS, scene_batch, tiny_model
 
 BASE = (40, 50)  # no multiple of 32: there is padding
@@ -214,3 +215,30 @@ def test_a_task_with_other_logits_has_to_say_what_a_view_does():
     task = tiny_model(KEPT, **PLAIN).tasks['depth']
     with pytest.raises(ValueError, match='needs its own undo_view'):
         task.undo_view(torch.zeros(1, 4, 2, 2), None, 2.0)
+
+
+def test_a_view_has_a_pixel_at_least():
+    sizes = []
+
+    def network(view):
+        sizes.append(tuple(view.shape[-2:]))
+        return dict(depth=view[:, :1] * 0 + 4)
+
+    image = torch.ones(1, 3, 1, 2)
+    found = augmented(
+        network, image, build_tasks(dict(depth={})), (0.2, 1), False, 1
+    )
+    assert sizes == [(1, 1), (1, 2)]
+    # The zoomed view sees everything five times as far.
+    assert torch.allclose(found['depth'], torch.full((1, 1, 1, 2), 2.4))
+
+
+@pytest.mark.parametrize('pair', [(8,), (8, 0), (8, -1), (8.0, 8), 8, 'ab'])
+@pytest.mark.parametrize('key', ['crop_size', 'stride'])
+def test_a_size_is_two_whole_numbers_above_0(key, pair):
+    cfg = {**dict(mode='slide', crop_size=(8, 8), stride=(8, 8)), key: pair}
+    with pytest.raises(ValueError, match=rf'test_cfg\.{key}='):
+        tiny_model(KEPT, test_cfg=cfg, **PLAIN)
+    cfg[key] = (1, 1)
+    cfg['stride'] = (1, 1)
+    assert tiny_model(KEPT, test_cfg=cfg, **PLAIN).test_cfg['mode'] == 'slide'

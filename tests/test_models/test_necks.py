@@ -4,6 +4,7 @@ from torch.nn import functional as F
 
 from mmprotomtl.models.data_preprocessor import image_mask
 from mmprotomtl.models.necks import PrototypeNeck
+from mmprotomtl.models.necks.multitask_neck import ScaleFusion
 from mmprotomtl.tasks import build_tasks
 from mmprotomtl.testing import TASKS, scene_batch, tiny_model
 
@@ -162,3 +163,47 @@ def test_statistics_are_means_since_the_last_time():
     assert torch.allclose(torch.tensor(found['affinity']), expected)
     assert 0 < found['codebook']['usage'] <= 1
     assert (module.statistics()['affinity'] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ('strides', 'stride', 'size'),
+    [((4, 8, 16), 8, 9), ((4, 16), 8, 8), ((32, 4, 16), 16, 5), ((4,), 4, 17)],
+)
+def test_the_fused_map_has_the_size_of_the_scale_that_is_nearest(
+    strides, stride, size
+):
+    """Backbones round odd sides up: a map is not half of the one above."""
+    sides = {4: 17, 8: 9, 16: 5, 32: 3}
+    fusion = ScaleFusion(
+        [2] * len(strides), strides, 6, stride, dict(type='BN')
+    )
+    fusion.eval()
+    feats = [torch.randn(1, 2, sides[s], sides[s] + 1) for s in strides]
+    out = fusion(feats)
+    assert out.shape[:3] == (1, 6, size)
+    total = 0
+    for lateral, feat in zip(fusion.laterals, feats, strict=True):
+        total = total + F.interpolate(
+            lateral(feat), out.shape[-2:], mode='bilinear'
+        )
+    assert torch.allclose(out, fusion.smooth(total.relu()), atol=1e-6)
+
+
+def test_how_weights_start():
+    torch.manual_seed(0)
+    plain = neck(channels=64)
+    plain.init_weights()
+    convs = [m for m in plain.modules() if isinstance(m, torch.nn.Conv2d)]
+    for conv in convs:
+        # Kaiming's, of the fan out.
+        fan = conv.out_channels * conv.kernel_size[0] ** 2 / conv.groups
+        if conv.weight.numel() > 3000:
+            expected = (2 / fan) ** 0.5
+            assert conv.weight.std().item() == pytest.approx(expected, rel=0.1)
+    linear = [m for m in plain.modules() if isinstance(m, torch.nn.Linear)]
+    weights = torch.cat([m.weight.flatten() for m in linear])
+    assert weights.std().item() == pytest.approx(0.02, rel=0.15)
+    own = neck(init_cfg=dict(type='Constant', layer='Linear', val=3))
+    own.init_weights()
+    linear = [m for m in own.modules() if isinstance(m, torch.nn.Linear)]
+    assert linear and all((m.weight == 3).all() for m in linear)

@@ -108,7 +108,10 @@ def test_state_restores_the_random_choices():
             )
             vq(feature)
 
-    cfg = dict(num_codes=16, code_dim=4, update='ema', replace_below=0.5)
+    # Most codes die at the second step, and again at the fifth and later.
+    cfg = dict(
+        num_codes=16, code_dim=4, update='ema', replace_below=0.5, decay=0.7
+    )
     straight = VectorQuantizer(**cfg)
     resumed = VectorQuantizer(**cfg)
     resumed.load_state_dict(straight.state_dict())
@@ -119,6 +122,7 @@ def test_state_restores_the_random_choices():
     run(again, 3)
     for key, value in straight.state_dict().items():
         assert torch.equal(value, again.state_dict()[key]), key
+    assert int(straight.steps) == 6
 
 
 @pytest.mark.parametrize('key', ['update', 'distance'])

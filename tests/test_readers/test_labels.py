@@ -236,7 +236,7 @@ def test_an_own_folder(tmp_path, case):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(threshold=0.5), r'folders\.depth\.threshold=0\.5 .*yes and no'),
+        (dict(threshold=0.5), r'folders\.depth\.threshold=0\.5 .*not a bin'),
         (dict(votes=2), r'folders\.depth\.votes=2 is not allowed'),
         (dict(votes=0), r'folders\.depth\.votes=0 is not allowed'),
         (dict(colour=2), r"folders\.depth: key='colour'"),
@@ -337,8 +337,43 @@ def test_images_of_other_formats_are_not_passed_over(tmp_path):
         (tmp_path / folder).mkdir()
     np.save(tmp_path / 'images/a.npy', np.zeros((H, W, 3)))
     (tmp_path / 'images/b.heic').write_bytes(b'')
-    with pytest.raises(DataFileError, match=r'b\.heic.*none of \.png'):
+    with pytest.raises(DataFileError, match=r'b\.heic.*use \.png'):
         ImageFolderMTDataset(
             data_root=str(tmp_path), tasks=dict(sal={}),
             folders=dict(sal='labels'),
         )  # fmt: skip
+
+
+@pytest.mark.parametrize('dtype', ['i1', 'u1', 'i4'])
+def test_vectors_of_whole_numbers(tmp_path, dtype):
+    """Along an axis they are vectors as they are; larger ones are colours."""
+    path = tmp_path / 'a.npy'
+    axes = np.eye(3)[None].astype(dtype)
+    np.save(path, axes)
+    assert np.array_equal(read_label(str(path), kind='measure'), axes)
+    np.save(path, axes * 2)
+    with pytest.raises(DataFileError, match='up to 2 where unit vectors'):
+        read_label(str(path), kind='measure')
+    # A depth map of one channel may hold any number.
+    np.save(path, axes[0] * 2)
+    assert read_label(str(path), kind='measure').max() == 2
+
+
+def test_fields_of_fields(tmp_path):
+    """Each name after a dot goes one struct deeper."""
+    path = str(tmp_path / 'a.mat')
+    inner = dict(c=np.arange(6.0).reshape(2, 3), d=np.zeros((2, 2)))
+    savemat(path, dict(a=dict(b=inner, e=np.ones((1, 1))), z=np.ones(2)))
+    (found,) = read_annotators(path, 'a.b.c')
+    assert np.array_equal(found, inner['c'])
+    (found,) = read_annotators(path, 'a.e')
+    assert found.tolist() == [[1]]
+    for key, problem in (
+        ('a.b', 'has the fields c, d'),
+        ('a.b.x', 'has the fields c, d'),
+        ('a.b.c.d', "no field 'd'"),
+        ('z.b', "no field 'b'"),
+        ('y', 'y'),
+    ):
+        with pytest.raises(DataFileError, match=problem):
+            read_annotators(path, key)

@@ -113,3 +113,57 @@ def test_what_is_wrong_is_said_in_a_line(tool, folders):
     done = tool(TOOL, pred, truth, '--workers', 2, check=False)
     assert done.returncode == 1
     assert '(3, 4)' in done.stdout.splitlines()[-1]
+
+
+def test_pictures_are_read_as_data_sets_read_them(folders):
+    """By what they show: fewer bits, palettes, orientation; what cannot be
+    told is refused.
+    """
+    pred, truth, _ = folders
+    tool = runpy.run_path(str(ROOT / TOOL))
+    truths, level = tool['read_truths'], tool['read_map']
+    (line,) = truths(truth, '0')
+    picture = Image.fromarray(line.astype(np.uint8) * 255)
+    forms = dict(
+        bit=lambda path: picture.convert('1').save(path),
+        # Black comes last in this palette.
+        swapped=lambda path: swapped(line).save(path),
+        turned=lambda path: turned(picture, path),
+    )
+    for name, write in forms.items():
+        write(truth / f'{name}.png')
+        (found,) = truths(truth, name)
+        assert np.array_equal(found, line), name
+    Image.fromarray(np.zeros((4, 5, 3), np.uint8)).save(pred / 'rgb.png')
+    with pytest.raises(
+        ValueError, match=r'rgb\.png: shape \(4, 5, 3\); an edg'
+    ):
+        level(pred / 'rgb.png')
+    alpha = np.full((4, 5, 2), 90, np.uint8)
+    Image.fromarray(alpha, 'LA').save(pred / 'alpha.png')
+    with pytest.raises(ValueError, match=r'alpha\.png: 20 transparent'):
+        level(pred / 'alpha.png')
+    picture.save(pred / 'lossy.png', 'JPEG')
+    with pytest.raises(ValueError, match=r'lossy\.png: is compressed by JPEG'):
+        level(pred / 'lossy.png')
+    (pred / 'cut.png').write_bytes((pred / '0.png').read_bytes()[:80])
+    with pytest.raises(ValueError, match=r'cut\.png: cannot be read'):
+        level(pred / 'cut.png')
+    with pytest.raises(ValueError, match=r'none\.png: no such file'):
+        level(pred / 'none.png')
+    savemat(truth / 'x.mat', dict(other=np.zeros((4, 5))))
+    with pytest.raises(ValueError, match=r'x\.mat: .*groundTruth'):
+        truths(truth, 'x')
+
+
+def swapped(line):
+    picture = Image.fromarray(1 - line.astype(np.uint8), 'P')
+    picture.putpalette([255] * 3 + [0] * 3)
+    return picture
+
+
+def turned(picture, path):
+    """Stored on its head; the metadata says so."""
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    picture.transpose(Image.Transpose.ROTATE_180).save(path, exif=exif)

@@ -100,9 +100,9 @@ def test_variables_of_a_user_are_left_alone():
         # No reference: what could be meant is named.
         ('depth', 'set model.backbone.depth instead'),
         ('mask', 'set train_dataloader.dataset.mask instead'),
-        ('modle.backbone.x', 'is model meant'),
-        ('data_rot', 'is data_root meant'),
-        ('qqq', 'those that can be set are'),
+        ('modle.backbone.x', 'did you mean model'),
+        ('data_rot', 'did you mean data_root'),
+        ('qqq', 'the settings are'),
     ],
 )
 def test_options_that_act_nowhere_are_refused(option, words):
@@ -123,7 +123,7 @@ def test_a_setting_that_nothing_refers_to_is_refused():
     [
         (dict(model='${nothing}'), "model refers to 'nothing', but"),
         (dict(model=dict(a=[1, '${b}'])), r"model\.a\.1 refers to 'b'"),
-        (dict(model='${a}', a='${b}', b='x${a}'), 'stands for itself'),
+        (dict(model='${a}', a='${b}', b='x${a}'), 'refers to itself'),
         (dict(model='x/${size}'), r'size is \(4, 6\), and only a string'),
         (dict(model=dict(_from_='size')), 'size is .*, and not a dict'),
         (dict(model=dict(_from_='nothing')), "refers to 'nothing'"),

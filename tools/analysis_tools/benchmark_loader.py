@@ -91,7 +91,9 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def loader_cfgs(cfg: Config, args: argparse.Namespace) -> dict[str, dict]:
+def loader_cfgs(
+    cfg: Config, args: argparse.Namespace
+) -> dict[str, dict[str, Any]]:
     """What is measured: name -> config of a loader.
 
     Raises:
@@ -132,7 +134,7 @@ class Timed:
         self.name = type(step).__name__
         self.spent = spent
 
-    def __call__(self, results: dict) -> dict:
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Run the step."""
         start = time.perf_counter()
         results = self.step(results)
@@ -141,7 +143,7 @@ class Timed:
         return results
 
 
-def time_steps(loader: DataLoader) -> list[dict]:
+def time_steps(loader: DataLoader[Any]) -> list[dict[str, Any]]:
     """Milliseconds that each step of the pipeline takes for an image."""
     data: Any = loader.dataset
     spent: dict[str, float] = {}
@@ -163,16 +165,17 @@ def time_steps(loader: DataLoader) -> list[dict]:
     ]
 
 
-def build(loader_cfg: dict, workers: int) -> DataLoader:
+def build(loader_cfg: dict[str, Any], workers: int) -> DataLoader[Any]:
     """The loader as training has it, with another number of workers."""
     loader_cfg = dict(loader_cfg, num_workers=workers)
     if not workers:
         for key in ('persistent_workers', 'prefetch_factor'):
             loader_cfg.pop(key, None)
-    return Runner.build_dataloader(loader_cfg, seed=0)
+    loader: DataLoader[Any] = Runner.build_dataloader(loader_cfg, seed=0)
+    return loader
 
 
-def epoch(loader: DataLoader) -> dict:
+def epoch(loader: DataLoader[Any]) -> dict[str, Any]:
     """Load everything once."""
     workers, total = loader.num_workers, len(loader)
     # Each worker has given its first batch by the first one of these.
@@ -182,7 +185,7 @@ def epoch(loader: DataLoader) -> dict:
     others = set(children())
     start, first, images = time.perf_counter(), 0.0, 0
     files, worker_files = [0], [0]
-    held: list[dict[int, dict | None]] = []
+    held: list[dict[int, dict[str, Any] | None]] = []
     for number, batch in enumerate(loader, 1):
         pids = [pid for pid in children() if pid not in others]
         images += len(batch['inputs'])
@@ -208,7 +211,7 @@ def epoch(loader: DataLoader) -> dict:
 
 
 def by_worker(
-    held: list[dict[int, dict | None]],
+    held: list[dict[int, dict[str, Any] | None]],
 ) -> list[dict[str, list[float]]]:
     """Memory of each worker, over the epoch."""
     rows = []
@@ -224,7 +227,9 @@ def by_worker(
     return rows
 
 
-def measure(cfgs: dict[str, dict], args: argparse.Namespace) -> dict:
+def measure(
+    cfgs: dict[str, dict[str, Any]], args: argparse.Namespace
+) -> dict[str, Any]:
     """All figures, see the module."""
     # The last one reads most: afterwards all find their files in memory.
     time_steps(build(list(cfgs.values())[-1], 0))
@@ -232,7 +237,7 @@ def measure(cfgs: dict[str, dict], args: argparse.Namespace) -> dict:
     default = next(iter(cfgs.values())).get('num_workers', 0)
     runs, speedup = [], {}
     for workers in args.workers or [default]:
-        found: dict[str, list[dict]] = {name: [] for name in cfgs}
+        found: dict[str, list[dict[str, Any]]] = {name: [] for name in cfgs}
         # In turn, so that what else the machine does hits all alike.
         for _ in range(args.repeats):
             for name, loader_cfg in cfgs.items():
@@ -252,7 +257,7 @@ def measure(cfgs: dict[str, dict], args: argparse.Namespace) -> dict:
     )  # fmt: skip
 
 
-def show(report: dict) -> None:
+def show(report: dict[str, Any]) -> None:
     """Print the tables."""
     for name, steps in report['steps'].items():
         what = {'own': 'labels of the config', 'full': 'every label'}[name]
@@ -300,7 +305,7 @@ def show(report: dict) -> None:
         )
 
 
-def _change(rows: list[dict], kind: str) -> str:
+def _change(rows: list[dict[str, Any]], kind: str) -> str:
     if not rows:
         return '-'
     most = max(rows, key=lambda row: row[kind][-1] - row[kind][0])

@@ -13,6 +13,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -47,13 +48,13 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def load(runs: Sequence[str]) -> dict[str, dict]:
+def load(runs: Sequence[str]) -> dict[str, dict[str, Any]]:
     """File -> its report, all of one test set.
 
     Raises:
         ValueError: A file is none, or test data are mixed.
     """
-    reports: dict[str, dict] = {}
+    reports: dict[str, dict[str, Any]] = {}
     for run in runs:
         path = Path(run, 'metrics.json') if Path(run).is_dir() else Path(run)
         reports[str(path)] = read_report(path)
@@ -68,7 +69,9 @@ def load(runs: Sequence[str]) -> dict[str, dict]:
     return reports
 
 
-def relative_to(reports: dict[str, dict], reference: Sequence[str]) -> str:
+def relative_to(
+    reports: dict[str, dict[str, Any]], reference: Sequence[str]
+) -> str:
     """The runs that ``delta_m`` is relative to, by their configs' names."""
     files = list(reference)
     if not files:
@@ -80,7 +83,7 @@ def relative_to(reports: dict[str, dict], reference: Sequence[str]) -> str:
     return ', '.join(dict.fromkeys(named))
 
 
-def standing(report: dict) -> dict[str, bool]:
+def standing(report: dict[str, Any]) -> dict[str, bool]:
     """``<task>/<metric>`` of a run -> whether higher is better."""
     return {
         f'{name}/{task["metric"]}': task['higher']
@@ -88,10 +91,13 @@ def standing(report: dict) -> dict[str, bool]:
     }
 
 
-def delta_m(file: str, report: dict, reference: Sequence[str]) -> float | None:
+def delta_m(
+    file: str, report: dict[str, Any], reference: Sequence[str]
+) -> float | None:
     """The run's ``delta_m``, relative to the references of its own seed."""
     if not reference:
-        return report['metrics'].get('delta_m')
+        value: float | None = report['metrics'].get('delta_m')
+        return value
     fit = [f for f in reference if not differing(read_report(f), report)]
     chosen = Reference(fit or list(reference))
     try:
@@ -108,7 +114,7 @@ def delta_m(file: str, report: dict, reference: Sequence[str]) -> float | None:
         raise ValueError(f'{file}: {error}') from error
 
 
-def about(report: dict) -> tuple[str, ...]:
+def about(report: dict[str, Any]) -> tuple[str, ...]:
     """What tells one row from another: method, labels, mask, checkpoint."""
     mask = report.get('label_mask') or dict(protocol='full')
     return (
@@ -119,14 +125,14 @@ def about(report: dict) -> tuple[str, ...]:
     )
 
 
-def method(report: dict, unnamed: str = 'unnamed') -> str:
+def method(report: dict[str, Any], unnamed: str = 'unnamed') -> str:
     """The config, and which of its tasks it was where that is a single one."""
     name = Path(report.get('config') or unnamed).stem
     tasks = list(report.get('tasks') or ())
     return f'{name} ({tasks[0]} only)' if len(tasks) == 1 else name
 
 
-def labels(mask: dict) -> str:
+def labels(mask: dict[str, Any]) -> str:
     """How it was decided what is labelled: a protocol, or a published file."""
     options = [f'{k}={v}' for k, v in (mask.get('options') or {}).items()]
     if mask['protocol'] == 'file' and mask.get('source'):
@@ -134,7 +140,7 @@ def labels(mask: dict) -> str:
     return ' '.join([mask['protocol'], *options])
 
 
-def inference(report: dict) -> str:
+def inference(report: dict[str, Any]) -> str:
     """How the network was run, if not over the whole image at once."""
     cfg = report.get('inference') or {}
     words = [
@@ -145,7 +151,7 @@ def inference(report: dict) -> str:
     return f' ({", ".join(words)})' if words else ''
 
 
-def checkpoint(report: dict) -> str:
+def checkpoint(report: dict[str, Any]) -> str:
     """Which checkpoint it is, and on what it was chosen."""
     chosen = report.get('selection') or {}
     if chosen.get('checkpoint') == 'best':
@@ -154,8 +160,8 @@ def checkpoint(report: dict) -> str:
 
 
 def rows_of(
-    reports: dict[str, dict], reference: Sequence[str]
-) -> tuple[dict[str, bool], list[tuple[tuple, dict]]]:
+    reports: dict[str, dict[str, Any]], reference: Sequence[str]
+) -> tuple[dict[str, bool], list[tuple[tuple[Any, ...], dict[str, Any]]]]:
     """The columns, each with its direction, and the rows.
 
     Returns:
@@ -166,7 +172,7 @@ def rows_of(
         ValueError: A run comes twice.
     """
     columns: dict[str, bool] = {}
-    groups: dict[tuple, dict] = {}
+    groups: dict[tuple[Any, ...], dict[int | None, Any]] = {}
     for file, report in reports.items():
         seeds = groups.setdefault(about(report), {})
         seed = report.get('seed')
@@ -213,7 +219,7 @@ def cell(values: Sequence[float], pm: str = '±') -> str:
     return text if np.isnan(std) else f'{text} {pm} {std:.{digits}f}'
 
 
-def best(columns: dict[str, bool], rows: list) -> dict[str, float]:
+def best(columns: dict[str, bool], rows: list[Any]) -> dict[str, float]:
     """The best mean of each column."""
     found = {}
     for column, higher in columns.items():
@@ -224,7 +230,7 @@ def best(columns: dict[str, bool], rows: list) -> dict[str, float]:
     return found
 
 
-def markdown(columns: dict[str, bool], rows: list, reference: str) -> str:
+def markdown(columns: dict[str, bool], rows: list[Any], reference: str) -> str:
     """A table of Markdown, best in bold."""
     top = best(columns, rows)
     heads = [*ABOUT]
@@ -243,7 +249,7 @@ def markdown(columns: dict[str, bool], rows: list, reference: str) -> str:
     return text
 
 
-def latex(columns: dict[str, bool], rows: list, reference: str) -> str:
+def latex(columns: dict[str, bool], rows: list[Any], reference: str) -> str:
     """A tabular of LaTeX, best in bold."""
     top = best(columns, rows)
     heads = [*ABOUT]
@@ -277,7 +283,7 @@ def latex(columns: dict[str, bool], rows: list, reference: str) -> str:
 
 
 def comma_separated(
-    columns: dict[str, bool], rows: list, reference: str
+    columns: dict[str, bool], rows: list[Any], reference: str
 ) -> str:
     """CSV: mean and standard deviation in columns of their own."""
     file = io.StringIO()

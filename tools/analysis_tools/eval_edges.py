@@ -6,7 +6,7 @@ python tools/analysis_tools/eval_edges.py PRED_DIR GT_DIR \
     [--out metrics.json]
 
 Predictions are PNGs, value / 255 the probability. The ground truth of ID.png
-is ID.png (boundary: not 0) or ID.mat as in BSDS500 (several annotators).
+is ID.png (boundary: not black) or ID.mat as in BSDS500 (several annotators).
 """
 
 import argparse
@@ -16,7 +16,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from mmprotomtl.boundary import (
     count,
@@ -24,8 +23,12 @@ from mmprotomtl.boundary import (
     suppress,
     thresholds,
 )
-from mmprotomtl.readers.ids import read_ids
-from mmprotomtl.readers.matlab import read_mat
+from mmprotomtl.readers import (
+    DataFile,
+    read_annotators,
+    read_ids,
+    read_picture,
+)
 from mmprotomtl.tasks.edge import EDGE_PROTOCOLS
 from mmprotomtl.utils.errors import DataFileError
 from mmprotomtl.utils.files import write_json
@@ -75,13 +78,10 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def read_image(path: Path) -> np.ndarray:
-    """A PNG of one channel."""
-    try:
-        with Image.open(path) as file:
-            image = np.asarray(file)
-    except OSError as error:
-        raise DataFileError(str(path), f'cannot be read: {error}') from error
+def read_map(path: Path) -> np.ndarray:
+    """The levels that a PNG of one channel shows, 0 .. 255 (or 65535)."""
+    file = DataFile(str(path), functools.partial(read_picture, shown=True))
+    image = file.load()
     if image.ndim != 2:
         raise DataFileError(
             str(path), f'shape {image.shape}; an edge map has one channel'
@@ -93,20 +93,14 @@ def read_truths(folder: Path, name: str) -> list[np.ndarray]:
     """Each annotator's boundaries, bool ``H x W``."""
     path = folder / f'{name}.mat'
     if not path.is_file():
-        return [read_image(folder / f'{name}.png') != 0]
-    try:
-        cells = read_mat(str(path), 'groundTruth').ravel()
-        return [cell['Boundaries'][0, 0] > 0 for cell in cells]
-    except (KeyError, ValueError, IndexError, TypeError) as error:
-        raise DataFileError(
-            str(path), f'not a ground truth of BSDS500: {error!r}'
-        ) from error
+        return [read_map(folder / f'{name}.png') != 0]
+    return [array > 0 for array in read_annotators(str(path), 'groundTruth')]
 
 
 def evaluate(name: str, args: argparse.Namespace) -> np.ndarray:
     """The counts of one image."""
     path = args.pred_dir / f'{name}.png'
-    pred = read_image(path)
+    pred = read_map(path)
     if pred.dtype != np.uint8:
         raise DataFileError(
             str(path), f'values of type {pred.dtype}; 8 bits are expected'
@@ -150,12 +144,13 @@ def main() -> None:
             warn_of_others(args.gt_dir, names)
         work = functools.partial(evaluate, args=args)
         if args.workers == 1:
-            total = sum(map(work, names))
+            counts = list(map(work, names))
         else:
             with multiprocessing.Pool(args.workers) as pool:
-                total = sum(pool.imap_unordered(work, names))
+                counts = pool.map(work, names, chunksize=1)
     except (DataFileError, OSError) as error:
         sys.exit(str(error))
+    total = np.sum(counts, axis=0)
     result = scores(total)
     values = [f'{key} {value:.4f}' for key, value in result.items()]
     print('   '.join([*values, f'images {len(names)}']))

@@ -14,6 +14,7 @@ import argparse
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
@@ -74,7 +75,7 @@ def _plain_attention() -> Iterator[None]:
     """Attention by products of matrices, which are counted on every device,
     unlike torch's fused kernels.
     """
-    flags = (
+    known: tuple[tuple[Any, str, str], ...] = (
         (torch.backends.cuda, 'flash_sdp_enabled', 'enable_flash_sdp'),
         (torch.backends.cuda, 'mem_efficient_sdp_enabled',
          'enable_mem_efficient_sdp'),
@@ -84,7 +85,7 @@ def _plain_attention() -> Iterator[None]:
          'set_fastpath_enabled'),
     )  # fmt: skip
     # Older versions of torch lack the last two, and have no such kernels.
-    flags = [flag for flag in flags if hasattr(flag[0], flag[1])]
+    flags = [flag for flag in known if hasattr(flag[0], flag[1])]
     before = [getattr(home, get)() for home, get, _ in flags]
     for home, _, switch in flags:
         getattr(home, switch)(False)
@@ -95,7 +96,9 @@ def _plain_attention() -> Iterator[None]:
             getattr(home, switch)(value)
 
 
-def count(model: nn.Module, shape: tuple[int, int]) -> dict[str, dict]:
+def count(
+    model: nn.Module, shape: tuple[int, int]
+) -> dict[str, dict[str, Any]]:
     """Parameters and operations of each part; ``total`` comes last.
 
     Args:

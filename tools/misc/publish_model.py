@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 import mmprotomtl
+from mmprotomtl.models.checkpoint_fit import weights_of
 from mmprotomtl.utils.files import write_bytes
 
 #: Of the meta information, what a user of the weights wants to know.
@@ -54,20 +55,17 @@ def publish(checkpoint: str, out: str) -> Path:
         # Written by ourselves or by whom the user trusts: its meta
         # information may be any object of mmengine's.
         state = torch.load(checkpoint, 'cpu', weights_only=False)
-        weights = state.get('ema_state_dict') or state['state_dict']
+        # Of a run with a moving average, mmengine stores that here, and the
+        # trained weights beside it.
+        weights = weights_of(dict(state_dict=state['state_dict']))
     except Exception as error:
         raise SystemExit(
             f'{checkpoint}: not a checkpoint of tools/train.py '
             f'({type(error).__name__}: {error})'
         ) from error
-    prefix = 'module.'
     weights = OrderedDict(
-        (key.removeprefix(prefix), value.contiguous().clone())
-        for key, value in weights.items()
-        if isinstance(value, torch.Tensor)
+        (key, value.contiguous().clone()) for key, value in weights.items()
     )
-    # The counter of a moving average is no weight of the model.
-    weights.pop('steps', None)
     meta = {key: plain(state['meta'][key]) for key in META
             if key in state.get('meta', {})}  # fmt: skip
     meta['mmprotomtl'] = mmprotomtl.__version__

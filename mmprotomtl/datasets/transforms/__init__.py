@@ -1,8 +1,9 @@
-"""Transforms that ask the tasks."""
+"""Pipeline transforms that treat the image and all labels consistently."""
 
+from .allowed import check_pipeline
 from .formatting import PackMultiTaskInputs
-from .loading import LoadMultiTaskAnnotations, LoadMultiTaskImage
-from .partial_annotation import PartialAnnotation
+from .loading import LoadMultiTaskAnnotations, LoadMultiTaskImage, load_image
+from .partial_annotation import PartialAnnotation, is_step
 from .processing import (
     MultiTaskRandomFlip,
     MultiTaskRandomScaleCrop,
@@ -27,4 +28,7 @@ __all__ = [
     'MultiTaskResize',
     'PackMultiTaskInputs',
     'PartialAnnotation',
+    'check_pipeline',
+    'is_step',
+    'load_image',
 ]

@@ -1,20 +1,20 @@
-"""Which transforms of other packages may be in a pipeline.
+"""Decide which transforms of other packages are allowed in a pipeline.
 
-Those of mmcv, mmseg and mmpretrain know nothing of ``gt_maps``: what moves the
-pixels of the image leaves the labels where they were. They are refused when
-the pipeline is built. What changes colours only is allowed, and so is any
-transform of a user's own.
+Transforms of mmcv, mmseg and mmpretrain do not change ``gt_maps``: if one
+moves the pixels of the image, the labels stay where they were. Such transforms
+are refused when the pipeline is built. Transforms that only change colours are
+allowed, and so are all transforms of the user.
 """
 
 from collections.abc import Iterator, Sequence
 
-#: Packages whose transforms know nothing of the labels of several tasks.
+#: Packages whose transforms do not change ``gt_maps``.
 FOREIGN = (
     'mmcv', 'mmseg', 'mmpretrain', 'mmcls', 'mmdet', 'mmdet3d', 'mmpose',
     'mmrotate', 'mmyolo', 'mmocr', 'mmaction', 'mmagic', 'mmedit',
     'torchvision',
 )  # fmt: skip
-#: Their transforms that leave each pixel in its place.
+#: Transforms of these packages that do not move pixels; they are allowed.
 IN_PLACE = frozenset(
     (
         # mmcv
@@ -35,7 +35,7 @@ IN_PLACE = frozenset(
         'RandomSolarize',
     )
 )  # fmt: skip
-#: Their wrappers, which do what the transforms in them do.
+#: Wrappers of these packages; the transforms inside them are checked.
 WRAPPERS = frozenset(
     (
         'ApplyToList', 'AutoAugment', 'Compose', 'KeyMapper', 'MultiView',
@@ -44,7 +44,7 @@ WRAPPERS = frozenset(
         'TransformBroadcaster',
     )
 )  # fmt: skip
-#: A transform of theirs -> what to take instead.
+#: Refused transform -> what to use instead, for the error message.
 OURS = {
     'CenterCrop': 'MultiTaskRandomCrop',
     'EfficientNetCenterCrop': 'MultiTaskRandomCrop',
@@ -68,7 +68,7 @@ OURS = {
     'Rotate': 'MultiTaskRandomRotate',
     'TestTimeAug': 'the setting model.test_cfg.tta',
 }
-#: Ours that move pixels at random: labels have to be loaded before.
+#: Our transforms that move pixels at random. Labels must be loaded before.
 AT_RANDOM = {
     'MultiTaskRandomCrop',
     'MultiTaskRandomFlip',
@@ -80,14 +80,14 @@ LOADER = 'LoadMultiTaskAnnotations'
 
 
 def check_pipeline(steps: Sequence) -> None:
-    """Refuse a pipeline in which image and labels would part.
+    """Refuse a pipeline in which labels would no longer fit the image.
 
     Args:
         steps: Built transforms.
 
     Raises:
-        ValueError: One of another package moves pixels, or one of ours does
-            so at random before the labels are loaded.
+        ValueError: A transform of another package moves pixels, or a random
+            transform of ours moves pixels before the labels are loaded.
     """
     moved = None
     for step in _flat(steps):
@@ -109,7 +109,7 @@ def _package(kind: type) -> str:
 
 
 def _flat(steps: Sequence) -> Iterator[object]:
-    """The transforms, and instead of a wrapper those in it."""
+    """Yield all transforms; wrappers are replaced by their content."""
     for step in steps:
         inner = _inner(step)
         if inner is None:
@@ -119,7 +119,7 @@ def _flat(steps: Sequence) -> Iterator[object]:
 
 
 def _inner(step: object) -> Sequence | None:
-    """What a wrapper wraps; None: it is none."""
+    """Return the transforms in a wrapper; None if it is not a wrapper."""
     if isinstance(step, (list, tuple)):
         return step
     if not any(
@@ -127,7 +127,7 @@ def _inner(step: object) -> Sequence | None:
         for kind in type(step).__mro__
     ):
         return None
-    # mmcv's wrappers that draw a size have one resizing transform in them.
+    # mmcv's wrappers that draw a random size contain one resize transform.
     resize = getattr(step, 'resize', None)
     if resize is not None:
         return None if _package(type(resize)) in FOREIGN else [resize]
@@ -145,7 +145,7 @@ def _refusal(step: object) -> str:
         'they are'
     )
     if name in OURS:
-        return f'{text}; take {OURS[name]}'
+        return f'{text}; use {OURS[name]}'
     return (
         f'{text}; write a transform of your own that changes '
         "results['gt_maps'] too (docs/own_data.md)"

@@ -1,4 +1,4 @@
-"""From arrays to what the model takes."""
+"""Pack the arrays of a sample into the input format of the model."""
 
 from collections.abc import Sequence
 
@@ -13,18 +13,18 @@ from mmprotomtl.structures import MultiTaskDataSample
 
 @TRANSFORMS.register_module()
 class PackMultiTaskInputs(BaseTransform):
-    """Pack the image and the labels.
+    """Pack image and labels into tensors.
 
-    Required keys: ``img``; ``gt_maps`` where there are labels. Result:
-    ``inputs`` (uint8 tensor ``3 x H x W``) and ``data_samples``
-    (:class:`MultiTaskDataSample`).
+    Required keys: ``img``; optional: ``gt_maps``. Result: ``inputs`` (uint8
+    tensor ``3 x H x W``) and ``data_samples`` (:class:`MultiTaskDataSample`
+    with labels ``C x H x W``).
 
-    Labels have the size of the image. In a test pipeline, where they were
-    loaded after the image had been resized or padded, they have the size of
-    the image on disk (``gt_shape``).
+    Labels must have the size of the image. The exception are test pipelines
+    that load the labels after the image was resized or padded: there, labels
+    have the size of the image on disk (``gt_shape``).
 
     Args:
-        meta_keys: What of ``results`` goes into the sample's meta information.
+        meta_keys: Keys of ``results`` to copy to the sample's ``metainfo``.
     """
 
     META_KEYS = (
@@ -42,10 +42,10 @@ class PackMultiTaskInputs(BaseTransform):
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:
-        """Pack.
+        """Pack ``results``.
 
         Raises:
-            ValueError: A label has another size than it has to have.
+            ValueError: A label does not have the expected size.
         """
         expected = tuple(results.get('gt_shape', results['img'].shape[:2]))
         for name, label in results.get('gt_maps', {}).items():
@@ -55,8 +55,7 @@ class PackMultiTaskInputs(BaseTransform):
                     f'{results.get("sample_id")!r} is {_text(label.shape)} '
                     f'pixels (height x width), expected {_text(expected)}; '
                     f'its image is {_text(results["img"].shape)}: a transform '
-                    'before PackMultiTaskInputs changed the one and not the '
-                    'other'
+                    'before PackMultiTaskInputs changed only one of them'
                 )
         meta = {key: results[key] for key in self.meta_keys if key in results}
         sample = MultiTaskDataSample(metainfo=meta)
@@ -74,7 +73,7 @@ def _text(shape: Sequence[int]) -> str:
 
 
 def _to_tensor(array: np.ndarray) -> torch.Tensor:
-    """``H x W [x C]`` to a tensor ``C x H x W``."""
+    """Convert an array ``H x W [x C]`` to a tensor ``C x H x W``."""
     if array.ndim == 2:
         array = array[..., None]
     return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))

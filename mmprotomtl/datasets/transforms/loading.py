@@ -1,4 +1,4 @@
-"""Read images and the labels that are not hidden."""
+"""Load images, and the labels that the label mask does not hide."""
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -9,38 +9,49 @@ from mmprotomtl.tasks import Task
 from mmprotomtl.utils.errors import DataFileError
 
 
+def load_image(file: DataFile) -> np.ndarray:
+    """Read an image: RGB, ``H x W x 3`` uint8.
+
+    Raises:
+        DataFileError: It cannot be read or is no RGB image.
+    """
+    image = file.load()
+    if image.dtype.kind not in 'biuf':
+        raise DataFileError(file.path, f'values of type {image.dtype}')
+    if image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise DataFileError(
+            file.path, f'shape {image.shape}; an image is H x W x 3'
+        )
+    if image.dtype == np.uint8:
+        return image
+    if not (np.isfinite(image).all() and image.min() >= 0):
+        raise DataFileError(file.path, 'values outside 0 .. 1')
+    if image.max() > 1 + 1e-3:
+        raise DataFileError(
+            file.path,
+            f'values up to {image.max():.4g}; a floating-point image has '
+            'values in 0 .. 1',
+        )
+    return (image * 255).round().clip(0, 255).astype(np.uint8)
+
+
 @TRANSFORMS.register_module()
 class LoadMultiTaskImage(BaseTransform):
-    """Read the image.
+    """Load the image.
 
-    Required keys: ``image``. Added keys: ``img`` (BGR uint8, as mmcv's and
-    mmseg's transforms expect it), ``img_path``, ``img_shape``, ``ori_shape``.
+    Required keys: ``image``. Added keys: ``img`` (``H x W x 3`` uint8 in BGR
+    order, which mmcv's and mmseg's transforms expect), ``img_path``,
+    ``img_shape`` and ``ori_shape`` (height and width).
     """
 
     def transform(self, results: dict) -> dict:
-        """Read ``results['image']``.
+        """Load ``results['image']``.
 
         Raises:
-            DataFileError: It cannot be read or is no RGB image.
+            DataFileError: The file cannot be read or is not an RGB image.
         """
         file = results['image']
-        image = file.load()
-        if image.dtype.kind not in 'biuf':
-            raise DataFileError(file.path, f'values of type {image.dtype}')
-        if image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise DataFileError(
-                file.path, f'shape {image.shape}; an image is H x W x 3'
-            )
-        if image.dtype != np.uint8:
-            if not (np.isfinite(image).all() and image.min() >= 0):
-                raise DataFileError(file.path, 'values outside 0 .. 1')
-            if image.max() > 1 + 1e-3:
-                raise DataFileError(
-                    file.path,
-                    f'values up to {image.max():.4g}; a floating-point image '
-                    'has values in 0 .. 1',
-                )
-            image = (image * 255).round().clip(0, 255).astype(np.uint8)
+        image = load_image(file)
         results['img'] = np.ascontiguousarray(image[..., ::-1])
         results['img_path'] = file.path
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
@@ -49,23 +60,24 @@ class LoadMultiTaskImage(BaseTransform):
 
 @TRANSFORMS.register_module()
 class LoadMultiTaskAnnotations(BaseTransform):
-    """Read the labels that are not hidden, and nothing else.
+    """Load the labels that the label mask does not hide.
 
-    In a test pipeline it comes after the resizing of the image: predictions
-    are compared with labels of the original size.
+    In a test pipeline, put it after the transforms that resize the image:
+    predictions are then compared with labels of the original size.
 
-    Required keys: ``labels``, ``tasks``. Added keys: ``gt_maps``, task ->
-    canonical label (:class:`mmprotomtl.tasks.Task`). A label whose size is
-    not that of its image on disk is resized to it (:func:`check_size`).
-    ``gt_shape``, where the image had another size by then: that of the
-    labels, which :class:`PackMultiTaskInputs` expects.
+    Required keys: ``labels``, ``tasks``, ``ori_shape``. Added keys:
+    ``gt_maps``, task -> canonical label (:class:`mmprotomtl.tasks.Task`) of
+    size ``ori_shape``; labels of another resolution are resized, see
+    :func:`check_size`. If the image has already been resized, also
+    ``gt_shape``, the size of the labels for :class:`PackMultiTaskInputs`.
     """
 
     def transform(self, results: dict) -> dict:
-        """Read ``results['labels']``.
+        """Load ``results['labels']``.
 
         Raises:
-            DataFileError: A label cannot be read or is not one of its task.
+            DataFileError: A label cannot be read, or its values are not valid
+                for its task.
         """
         maps = {}
         for name, task in results['tasks'].items():
@@ -85,15 +97,20 @@ class LoadMultiTaskAnnotations(BaseTransform):
 
 
 def check_stored(task: Task, file: DataFile, stored: np.ndarray) -> np.ndarray:
-    """The canonical label of what a file holds.
+    """Convert the content of a label file to the task's canonical label.
+
+    Args:
+        task: The task.
+        file: The label file.
+        stored: The array that was read from it.
 
     Raises:
-        DataFileError: It is no label of the task; says with which settings it
-            was read.
+        DataFileError: The values are not valid for the task; the message has
+            the settings with which the file was read.
     """
     try:
         return task.check_label(stored, file.path)
     except DataFileError as error:
-        # Files of other kinds, such as a rendered scene, have no settings.
+        # Other kinds of files, such as rendered scenes, have no settings.
         explain = getattr(file, 'explained', None)
         raise (explain(error) if explain else error) from None

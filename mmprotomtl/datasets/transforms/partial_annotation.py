@@ -12,22 +12,25 @@ from mmprotomtl.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class PartialAnnotation(BaseTransform):
-    """Says which labels are used; the same as ``partial_labels``.
+    """Choose which labels are used; equivalent to ``partial_labels``.
 
-    A data set of this package takes the step out of its pipeline when it is
-    built and applies the mask to its list of files, wherever in the pipeline
-    the step stood: a hidden label's path is in no sample. The step cannot be
-    inside another transform, where the data set would not find it.
+    The data set removes this step from its pipeline when it is built, and
+    applies the mask to its list of files. So the position of the step does not
+    matter, and the path of a hidden label is in no sample. The step is not
+    allowed inside another transform, where the data set would not find it.
+
+    All arguments and errors are those of
+    :class:`~mmprotomtl.label_masks.PartialLabels`.
 
     Args:
-        mask_file: See :class:`~mmprotomtl.label_masks.PartialLabels`.
-        protocol: See there.
-        seed: See there.
-        tasks: See there.
-        **options: See there.
+        mask_file: Path of a mask file.
+        protocol: Name of a protocol.
+        seed: Seed of the protocol.
+        tasks: Tasks over which the protocol draws labels.
+        **options: Settings of the protocol.
 
     Raises:
-        ValueError: See there.
+        ValueError: A setting is not allowed.
     """
 
     def __init__(
@@ -43,11 +46,11 @@ class PartialAnnotation(BaseTransform):
         )
 
     def transform(self, results: dict) -> dict:
-        """Not called in the pipeline of a data set of this package.
+        """Refuse to run; data sets of this package never call it.
 
         Raises:
-            RuntimeError: Always. A sample alone does not say what is hidden,
-                and its labels may have been read already.
+            RuntimeError: Always. The mask of a single sample is not known, and
+                its labels may have been read already.
         """
         raise RuntimeError(
             f'{self} hides no labels by itself: give it to a data set of '
@@ -70,7 +73,8 @@ def split_label_masks(
         steps: Built transforms.
 
     Returns:
-        The other steps, and what the steps of :class:`PartialAnnotation` say.
+        The other steps, and the settings of the :class:`PartialAnnotation`
+        steps.
 
     Raises:
         ValueError: A :class:`PartialAnnotation` is inside another transform.
@@ -92,8 +96,10 @@ def split_label_masks(
 
 
 def _inside(step: Any, seen: set[int] | None = None) -> Iterator[Any]:
-    """The :class:`PartialAnnotation` that a transform holds (``RandomApply``,
-    ``Compose``, ``TestTimeAug``, ...), whatever the attribute's name.
+    """Find :class:`PartialAnnotation` inside another transform.
+
+    All attributes are searched, because wrappers (``RandomApply``,
+    ``Compose``, ``TestTimeAug``, ...) use different names.
     """
     seen = set() if seen is None else seen
     if id(step) in seen:
@@ -114,10 +120,11 @@ def _inside(step: Any, seen: set[int] | None = None) -> Iterator[Any]:
 
 
 def is_step(step: Any, *kinds: type) -> bool:
-    """Whether a step of a pipeline is one of some transforms.
+    """Whether a step of a pipeline is an instance of one of some classes.
 
     Args:
-        step: A transform, or its config; the name may have a scope in front.
+        step: A transform, or its config; ``type`` may have a scope
+            (``mmprotomtl.PartialAnnotation``).
         *kinds: Classes of transforms.
     """
     kind = step.get('type') if isinstance(step, Mapping) else type(step)

@@ -1,9 +1,9 @@
-"""Change an image and the labels of its tasks together.
+"""Geometric transforms that change an image and all its labels together.
 
-The pixels move the same way for all; what happens to their values is asked of
-each task (:meth:`mmprotomtl.tasks.Task.value_map`). No random decision looks
-at a label, but for ``MultiTaskRandomCrop.cat_max_ratio``, which looks at those
-that are not hidden.
+Pixels of the image and of all labels move in the same way; each task defines
+how label values change with it (:meth:`mmprotomtl.tasks.Task.value_map`). No
+random decision depends on labels, except for
+``MultiTaskRandomCrop.cat_max_ratio``, which uses labels that are not hidden.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,12 @@ from mmprotomtl.tasks import Task, apply_value_map
 def map_labels(
     results: dict, change: Callable[[Task, np.ndarray], np.ndarray]
 ) -> None:
-    """Replace each label by ``change(task, label)``."""
+    """Replace each label of ``results`` by ``change(task, label)``.
+
+    Args:
+        results: The sample, changed in place.
+        change: Function of the task and its canonical label.
+    """
     tasks = results['tasks']
     results['gt_maps'] = {
         name: change(tasks[name], label)
@@ -30,16 +35,19 @@ def map_labels(
 
 @TRANSFORMS.register_module()
 class MultiTaskResize(Resize):
-    """mmcv's ``Resize``, with the labels of all tasks.
+    """mmcv's ``Resize``, applied to the labels of all tasks, too.
 
-    It changes the resolution, not the view: depth stays what it is.
+    It changes the resolution but not the field of view, so depth values do
+    not change.
 
     Args:
-        scale: Width and height of the result.
-        scale_factor: Factor, or factors of width and height, instead.
-        keep_ratio: Whether the image keeps its shape and becomes the largest
-            that fits into ``scale``, in either orientation. False: it is
-            stretched, and with it all shapes and normals that are seen.
+        scale: Width and height of the result in pixels.
+        scale_factor: Alternative to ``scale``: a factor, or one for width and
+            one for height.
+        keep_ratio: Whether to keep the aspect ratio; the result is the
+            largest image that fits into ``scale``, in either orientation.
+            False: the image is stretched to ``scale``, which distorts shapes
+            and normals.
         **kwargs: See mmcv's ``Resize``.
     """
 
@@ -59,7 +67,7 @@ class MultiTaskResize(Resize):
 
 @TRANSFORMS.register_module()
 class MultiTaskRandomFlip(RandomFlip):
-    """mmcv's ``RandomFlip``, with the labels of all tasks."""
+    """mmcv's ``RandomFlip``, applied to the labels of all tasks, too."""
 
     def _flip(self, results: dict) -> None:
         super()._flip(results)
@@ -74,13 +82,17 @@ class MultiTaskRandomFlip(RandomFlip):
 
 @TRANSFORMS.register_module()
 class MultiTaskRandomScaleCrop(BaseTransform):
-    """Zoom in by one of a few factors (MTAN): crop 1 / s of the height and
-    width at a random place and enlarge it to the size it came from.
+    """Zoom in by a random factor s, as in MTAN.
 
-    Depth is divided by s: what is seen s times larger is s times nearer.
+    A window of 1 / s of the height and width is cropped at a random position
+    and enlarged to the original size. Depth is divided by s, because an object
+    that appears s times larger is s times nearer.
 
     Args:
-        scales: The factors, >= 1, all as likely.
+        scales: The factors, each >= 1; one is drawn uniformly.
+
+    Raises:
+        ValueError: There is no factor, or one is below 1.
     """
 
     def __init__(self, scales: Sequence[float] = (1.0, 1.2, 1.5)) -> None:

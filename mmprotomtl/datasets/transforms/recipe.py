@@ -1,6 +1,6 @@
-"""The further steps of the recipe that ATRC, InvPT and DiffusionMTL share.
+"""Further transforms of the recipe of ATRC, InvPT and DiffusionMTL.
 
-Their photometric distortion is mmseg's: ``mmseg.PhotoMetricDistortion``.
+For its photometric distortion use mmseg's ``mmseg.PhotoMetricDistortion``.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,16 @@ from .processing import map_labels
 
 @TRANSFORMS.register_module()
 class MultiTaskRandomScale(BaseTransform):
-    """Enlarge or shrink image and labels by a random factor.
+    """Resize image and labels by a random factor.
 
-    It is a zoom of the camera: depth is divided by the factor.
+    This is treated as a zoom of the camera: depth is divided by the factor.
 
     Args:
-        ratio_range: Smallest and largest factor, drawn uniformly.
+        ratio_range: Minimum and maximum of the uniform distribution of the
+            factor.
+
+    Raises:
+        ValueError: The factors are not positive and ascending.
     """
 
     def __init__(self, ratio_range: Sequence[float] = (0.5, 2.0)) -> None:
@@ -61,25 +65,25 @@ class MultiTaskRandomScale(BaseTransform):
 
 @TRANSFORMS.register_module()
 class MultiTaskRandomCrop(RandomCrop):
-    """mmseg's ``RandomCrop``, with the labels of all tasks.
+    """mmseg's ``RandomCrop``, applied to the labels of all tasks, too.
 
-    The recipe moves the window while one class fills three quarters of it.
-    Here labels that the image's mask hides have no part in that: they were
-    never read. Where no label with classes is visible, the first window
-    stands. All windows are drawn beforehand, so later random decisions are
-    the same whatever the labels are.
+    The original recipe draws a new window if one class fills more than three
+    quarters of it. Here this uses only labels that the label mask does not
+    hide; if no label with classes is visible, the first window is taken. All
+    windows are drawn in advance, so later random decisions do not depend on
+    the labels.
 
     Args:
-        crop_size: Height and width; what is smaller stays as it is.
-        cat_max_ratio: Below this share of the commonest class
-            (:meth:`mmprotomtl.tasks.Task.largest_share`) a window is good; 1:
-            any is, no label is looked at.
+        crop_size: Height and width in pixels; smaller images keep their size.
+        cat_max_ratio: A window is accepted if its most frequent class
+            (:meth:`mmprotomtl.tasks.Task.largest_share`) covers less than this
+            fraction. 1: every window is accepted.
 
     Raises:
-        ValueError: ``cat_max_ratio`` is not within 0 .. 1.
+        ValueError: ``cat_max_ratio`` is not above 0 and at most 1.
     """
 
-    #: Windows that are tried, as in mmseg; the last one is taken as it is.
+    #: Maximum number of windows, as in mmseg; the last one is always accepted.
     TRIES = 11
 
     def __init__(
@@ -92,7 +96,7 @@ class MultiTaskRandomCrop(RandomCrop):
                 f'MultiTaskRandomCrop.cat_max_ratio={cat_max_ratio!r} is not '
                 'allowed: choose a share above 0, at most 1 (no retry)'
             )
-        # mmseg's own retry knows one label and is off.
+        # mmseg's own retry supports one label only, so it is switched off.
         super().__init__(crop_size)
         self.max_share = cat_max_ratio
 
@@ -127,14 +131,16 @@ class MultiTaskRandomCrop(RandomCrop):
 
 @TRANSFORMS.register_module()
 class MultiTaskRandomRotate(RandomRotate):
-    """mmseg's ``RandomRotate``, with the labels of all tasks.
+    """mmseg's ``RandomRotate``, applied to the labels of all tasks, too.
 
-    The camera turns about its optical axis: normals turn with the image,
-    depth stays. Corners that come from outside have no label.
+    This is a rotation of the camera about its optical axis: normal vectors
+    rotate with the image, depth does not change. New pixels in the corners are
+    unlabelled.
 
     Args:
-        prob: How often.
-        degree: Largest angle to either side, or smallest and largest.
+        prob: Probability of a rotation.
+        degree: Maximum angle in either direction, or minimum and maximum, in
+            degrees.
         **kwargs: See mmseg's ``RandomRotate``.
     """
 
@@ -149,7 +155,7 @@ class MultiTaskRandomRotate(RandomRotate):
         def turn(task: Task, label: np.ndarray) -> np.ndarray:
             border = (task.invalid,) * task.label_channels
             turned = self._rotate(label, degree, border, 'nearest')
-            # mmcv's angles are clockwise, those of the tasks are not.
+            # mmcv's angles are clockwise, value_map's counter-clockwise.
             return apply_value_map(turned, task.value_map(angle=-degree))
 
         map_labels(results, turn)
@@ -174,19 +180,22 @@ class MultiTaskRandomRotate(RandomRotate):
 
 @TRANSFORMS.register_module()
 class MultiTaskPad(BaseTransform):
-    """Put the image in the middle of a larger one, labels with it.
+    """Pad image and labels on all sides; the image stays in the centre.
 
-    Comes last before packing. Where the image lies goes into the sample's
-    meta information as ``content_box`` (top, left, height, width): the model
-    cuts its predictions there, and no loss is taken outside.
+    Use it as the last step before packing. The position of the image is stored
+    in the sample's meta information as ``content_box`` (top, left, height,
+    width). The model crops its predictions to it, and the padding contributes
+    to no loss.
 
     Args:
-        size: Height and width of the result, at least; None: by divisor.
-        size_divisor: Height and width become multiples of it.
-        pad_val: Value of the new pixels, BGR.
+        size: Minimum height and width of the result in pixels.
+        size_divisor: Alternative to ``size``: height and width are padded to
+            multiples of it.
+        pad_val: Value of the new image pixels, BGR. Labels are padded with the
+            task's value of unlabelled pixels.
 
     Raises:
-        ValueError: Not exactly one of ``size`` and ``size_divisor``.
+        ValueError: Both or neither of ``size`` and ``size_divisor`` are given.
     """
 
     def __init__(

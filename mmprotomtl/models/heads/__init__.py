@@ -1,4 +1,4 @@
-"""From task features to predictions and losses."""
+"""Heads: predictions and losses from task features."""
 
 from .multitask_head import MultiTaskHead
 from .retrieval_head import RetrievalTransformerHead

@@ -1,4 +1,4 @@
-"""Predictions of the tasks, and their losses where there are labels."""
+"""Head with a linear prediction per task, and the losses of labelled pairs."""
 
 import torch
 from mmengine.model import BaseModule
@@ -16,15 +16,16 @@ from mmprotomtl.utils.errors import check_choice
 
 @MODELS.register_module()
 class MultiTaskHead(BaseModule):
-    """The plain head: a linear prediction for each task.
+    """Baseline head: a 1 x 1 convolution for each task.
 
-    In training, only the (image, task) pairs that have a label are predicted,
-    upsampled and compared.
+    In training, predictions and losses are computed only for (image, task)
+    pairs that have a label.
 
     Args:
-        tasks: The tasks, by name.
-        in_channels: Width of the task features.
-        memory_channels: Width of the neck's memory; this head reads none.
+        tasks: Name -> task.
+        in_channels: Channels of the task features.
+        memory_channels: Channels of the neck's memory; this head has no use
+            for it.
         reduction: How losses of a partially labelled batch are reduced; see
             :func:`~mmprotomtl.models.losses.reduce_over_labels`.
     """
@@ -51,21 +52,23 @@ class MultiTaskHead(BaseModule):
             nn.Conv2d(in_channels, task.out_channels, 1)
             for task in tasks.values()
         )
-        # Labels with a valid pixel since the start of the run, for the check
-        # that every task has some.
+        # Number of labels with a valid pixel per task since the start of the
+        # run, for the check that every task is trained.
         self.register_buffer('labels_seen', torch.zeros(len(tasks)), False)
 
     def refine(
         self, features: TaskFeatures, pairs: list[list[int]]
     ) -> list[Tensor]:
-        """Features to predict from, of some (image, task) pairs.
+        """Return the features from which some (image, task) pairs are
+        predicted.
 
         Args:
-            features: What the neck gave.
-            pairs: For each task the images asked for.
+            features: Output of the neck.
+            pairs: For each task, the indices of the images to use.
 
         Returns:
-            For each task ``n_t x C x h x w``.
+            For each task, ``n_t x C x h x w``, where n_t is the number of its
+            images in ``pairs``.
         """
         return [
             take(feature, rows)
@@ -73,7 +76,11 @@ class MultiTaskHead(BaseModule):
         ]
 
     def forward(self, features: TaskFeatures) -> list[Tensor]:
-        """Logits of all tasks for all images, at the features' stride."""
+        """Predict all tasks for all images.
+
+        Returns:
+            For each task, logits ``N x C_t x h x w`` at the features' stride.
+        """
         images = list(range(len(features.features[0])))
         refined = self.refine(features, [images] * len(self.tasks))
         return [
@@ -86,10 +93,17 @@ class MultiTaskHead(BaseModule):
     def loss(
         self, features: TaskFeatures, data_samples: list[MultiTaskDataSample]
     ) -> dict[str, Tensor]:
-        """The loss of each task, weighted: ``<task>.loss``.
+        """Compute the weighted loss of each task.
 
-        A task without a label in the batch has a loss of 0, with a (zero)
-        gradient for every parameter.
+        A task without a label in the batch has loss 0. Its parameters still
+        get a gradient (of zeros), which DDP requires.
+
+        Args:
+            features: Output of the neck.
+            data_samples: Samples with labels.
+
+        Returns:
+            ``<task>.loss`` -> scalar.
         """
         pairs = [
             [
@@ -129,7 +143,13 @@ class MultiTaskHead(BaseModule):
 
 
 def spread(values: Tensor, rows: list[int], length: int) -> Tensor:
-    """Put ``values`` at ``rows`` of a vector of zeros."""
+    """Return a vector of zeros with ``values`` at the indices ``rows``.
+
+    Args:
+        values: Shape ``len(rows)``.
+        rows: Indices, all different.
+        length: Length of the result.
+    """
     result = values.new_zeros(length)
     if not rows:
         return result
@@ -140,7 +160,10 @@ def spread(values: Tensor, rows: list[int], length: int) -> Tensor:
 def _task_loss(
     task: Task, logits: Tensor, label: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Losses at the label's size, in float32."""
+    """Upsample logits to the label's size; return loss and valid count.
+
+    Both are computed in float32, per image.
+    """
     with torch.autocast(logits.device.type, enabled=False):
         logits = F.interpolate(
             logits.float(), label.shape[-2:], mode='bilinear'

@@ -1,4 +1,4 @@
-"""The knowledge-retrieval transformer."""
+"""Head with the knowledge-retrieval transformer (arXiv 2601.07474)."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,22 +13,23 @@ from .multitask_head import MultiTaskHead
 
 @MODELS.register_module()
 class RetrievalTransformerHead(MultiTaskHead):
-    """Refines each task's tokens by what they retrieve, then predicts.
+    """Refine the features of each task by a transformer, then predict.
 
-    N blocks of self-attention(f_t), cross-attention(Q = f_t, K = V = f_ta) and
-    FFN, shared by all tasks (arXiv 2601.07474). Tokens may be coarser than the
-    features: what the blocks add to them is upsampled and added to the
-    features, f_tr = f_t + up(blocks(tokens) - tokens), which at a token stride
-    of 1 is blocks(f_t) itself. The tokens of a task attend to their own task
-    only, so the cost is linear in the number of tasks.
+    The transformer has N blocks of self-attention(f_t), cross-attention
+    (Q = f_t, K = V = f_ta) and FFN, shared by all tasks (arXiv 2601.07474).
+    Tokens may be coarser than the features. Then the change that the blocks
+    make is upsampled and added to the features, f_tr = f_t +
+    upsample(blocks(tokens) - tokens). At a token stride of 1 this equals
+    blocks(f_t). Tokens attend to tokens of the same task only, so the cost is
+    linear in the number of tasks.
 
     Args:
-        tasks: The tasks, by name.
-        in_channels: Width of the task features and of the blocks.
-        memory_channels: Width of the neck's memory.
-        num_blocks: N.
-        num_heads: Attention heads.
-        ffn_ratio: Hidden width of the FFN / ``in_channels``.
+        tasks: Name -> task.
+        in_channels: Channels of the task features and of the blocks.
+        memory_channels: Channels of the neck's memory f_ta.
+        num_blocks: Number of blocks, N.
+        num_heads: Number of attention heads.
+        ffn_ratio: Hidden channels of the FFN, relative to ``in_channels``.
         fused_attention: See :class:`~mmprotomtl.models.layers.Attention`.
         **kwargs: See :class:`MultiTaskHead`.
 
@@ -51,7 +52,7 @@ class RetrievalTransformerHead(MultiTaskHead):
         if memory_channels is None:
             raise ValueError(
                 'RetrievalTransformerHead needs a neck with a memory to '
-                'retrieve from: take neck.type="PrototypeNeck"'
+                'retrieve from: set neck.type="PrototypeNeck"'
             )
         self.blocks = nn.ModuleList(
             RetrievalBlock(
@@ -67,9 +68,16 @@ class RetrievalTransformerHead(MultiTaskHead):
     def refine(
         self, features: TaskFeatures, pairs: list[list[int]]
     ) -> list[Tensor]:
-        """f_tr of some (image, task) pairs, for each task ``n_t x C x h x w``.
+        """Return f_tr of some (image, task) pairs.
 
-        The blocks run once, on the pairs of all tasks.
+        The blocks run once, on the pairs of all tasks together.
+
+        Args:
+            features: Output of the neck.
+            pairs: For each task, the indices of the images to use.
+
+        Returns:
+            For each task, ``n_t x C x h x w``.
         """
         retrieval = features.retrieval
         assert retrieval is not None
@@ -82,6 +90,7 @@ class RetrievalTransformerHead(MultiTaskHead):
         if len(added) and added.shape != own.shape:
             added = F.interpolate(added, own.shape[-2:], mode='bilinear')
         elif not len(added):
-            # No pair at all: nothing to upsample, but gradients (zeros) flow.
+            # Without any pair there is nothing to upsample; the sum keeps
+            # gradients (of zeros) for all parameters.
             added = added.sum()
         return list((own + added).split([len(rows) for rows in pairs]))

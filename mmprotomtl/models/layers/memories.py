@@ -1,10 +1,11 @@
-"""What the cross-attention of the retrieval transformer reads: f_ta.
+"""Memories f_ta, which the cross-attention of the transformer reads.
 
-The paper reads A · V, prototypes weighted by a position's affinities to them.
-Once the affinities are the same everywhere, as they tend to become, that is
-one constant vector a task; the other memories are there to compare it with.
+The memory of the paper (arXiv 2601.07474) is A · V, the prototypes weighted by
+the affinities of a token. If the affinities become equal at all positions,
+which they tend to do, this memory is one constant vector per task. The other
+memories here are baselines to compare it with.
 
-Each reads for some (image, task) pairs, those that the transformer runs on.
+All memories compute their output for selected (image, task) pairs only.
 """
 
 from typing import NamedTuple
@@ -19,13 +20,14 @@ from .pairs import take_pairs
 
 
 class Retrieval(NamedTuple):
-    """What a memory can read.
+    """Inputs of a memory.
 
     Attributes:
-        affinity: A, ``T x N x L x S`` (task, image, token, prototype).
-        prototypes: V, ``S x d``.
-        tokens: f_t of each task, ``N x L x C``.
-        codes: f_q, ``N x L x C``.
+        affinity: Affinities A, ``T x N x L x S`` (task, image, token,
+            prototype).
+        prototypes: Prototypes V, ``S x d``.
+        tokens: Tokens f_t of each task, ``N x L x C``.
+        codes: Tokens of the codes f_q, ``N x L x C``.
     """
 
     affinity: Tensor
@@ -36,14 +38,14 @@ class Retrieval(NamedTuple):
 
 @MODELS.register_module()
 class PrototypeMemory(BaseModule):
-    """A · V, the paper's: ``d`` wide.
+    """The memory of the paper, f_ta = A · V (arXiv 2601.07474); d channels.
 
     Args:
-        num_tasks: T.
-        channels: C.
-        prototype_dim: d.
-        uniform: Control experiment: read the mean prototype everywhere, as
-            if all affinities were the same.
+        num_tasks: Number of tasks, T.
+        channels: Channels of the tokens, C.
+        prototype_dim: Channels of a prototype, d.
+        uniform: Control experiment: use equal affinities, so that the memory
+            is the mean prototype everywhere.
     """
 
     def __init__(
@@ -58,7 +60,12 @@ class PrototypeMemory(BaseModule):
         self.uniform = uniform
 
     def forward(self, source: Retrieval, pairs: list[list[int]]) -> Tensor:
-        """``P x L x d``."""
+        """Compute the memory of P (image, task) pairs, ``P x L x d``.
+
+        Args:
+            source: Inputs of the memory.
+            pairs: For each task, the indices of the images to use.
+        """
         affinity = take_pairs(source.affinity, pairs)
         if self.uniform:
             affinity = torch.full_like(affinity, 1 / affinity.shape[-1])
@@ -67,9 +74,14 @@ class PrototypeMemory(BaseModule):
 
 @MODELS.register_module()
 class TokenMemory(BaseModule):
-    """A learned token for each task, the same everywhere: ``d`` wide.
+    """Baseline: one learned token per task at all positions; d channels.
 
-    The control for what prototypes add to a transformer that knows its task.
+    It shows what prototypes add beyond a transformer that is told the task.
+
+    Args:
+        num_tasks: Number of tasks, T.
+        channels: Channels of the tokens, C.
+        prototype_dim: Channels of the memory, d.
     """
 
     def __init__(
@@ -80,7 +92,7 @@ class TokenMemory(BaseModule):
         self.token = nn.Parameter(torch.randn(num_tasks, prototype_dim))
 
     def forward(self, source: Retrieval, pairs: list[list[int]]) -> Tensor:
-        """``P x L x d``."""
+        """Compute the memory of P (image, task) pairs, ``P x L x d``."""
         tasks, images, length, _ = source.affinity.shape
         token = self.token.to(source.affinity.dtype)[:, None, None]
         return take_pairs(token.expand(tasks, images, length, -1), pairs)
@@ -88,8 +100,18 @@ class TokenMemory(BaseModule):
 
 @MODELS.register_module()
 class CrossTaskMemory(BaseModule):
-    """The other tasks' features at the same position, weighted by A: ``C``
-    wide. Content of other tasks can pass, unlike through A · V.
+    """Baseline: features of the other tasks, weighted by A; C channels.
+
+    Features are those at the same position. Unlike A · V, this memory passes
+    image content from other tasks.
+
+    Args:
+        num_tasks: Number of tasks, T.
+        channels: Channels of the tokens, C.
+        prototype_dim: Channels of a prototype, d; not used.
+
+    Raises:
+        ValueError: There is a single task only.
     """
 
     def __init__(
@@ -104,13 +126,13 @@ class CrossTaskMemory(BaseModule):
         self.out_channels = channels
 
     def forward(self, source: Retrieval, pairs: list[list[int]]) -> Tensor:
-        """``P x L x C``."""
+        """Compute the memory of P (image, task) pairs, ``P x L x C``."""
         tasks = len(source.tokens)
         weight = source.affinity[..., :tasks]
         own = torch.eye(tasks, dtype=torch.bool, device=weight.device)
         weight = weight.masked_fill(own[:, None, None], 0)
         weight = weight / weight.sum(-1, keepdim=True).clamp(min=1e-6)
-        # Tokens of all tasks of the images asked for.
+        # Tokens of all tasks, for the images in `pairs`.
         others = torch.stack(source.tokens).expand(tasks, -1, -1, -1, -1)
         return torch.einsum(
             'pls,pslc->plc',
@@ -121,7 +143,13 @@ class CrossTaskMemory(BaseModule):
 
 @MODELS.register_module()
 class CodeMemory(BaseModule):
-    """The codes f_q of the shared representation: ``C`` wide."""
+    """Baseline: the codes f_q of the shared representation; C channels.
+
+    Args:
+        num_tasks: Number of tasks, T.
+        channels: Channels of the tokens, C.
+        prototype_dim: Channels of a prototype, d; not used.
+    """
 
     def __init__(
         self, num_tasks: int, channels: int, prototype_dim: int
@@ -130,5 +158,5 @@ class CodeMemory(BaseModule):
         self.out_channels = channels
 
     def forward(self, source: Retrieval, pairs: list[list[int]]) -> Tensor:
-        """``P x L x C``."""
+        """Compute the memory of P (image, task) pairs, ``P x L x C``."""
         return take_pairs([source.codes] * len(pairs), pairs)

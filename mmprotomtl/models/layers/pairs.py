@@ -1,4 +1,4 @@
-"""Some (image, task) pairs of a batch: those that have a label."""
+"""Select (image, task) pairs of a batch, such as those with a label."""
 
 from collections.abc import Iterable
 
@@ -7,9 +7,17 @@ from torch import Tensor
 
 
 def take(feature: Tensor, rows: list[int]) -> Tensor:
-    """Rows of a tensor, by numbers known on the host.
+    """Select rows of a tensor by indices that are known on the CPU.
 
-    No index travels to the device, and no rows leave a gradient of zeros.
+    Unlike indexing by a tensor, this copies no index to the device. An empty
+    selection still has a gradient (of zeros).
+
+    Args:
+        feature: ``N x ...``.
+        rows: Indices of rows.
+
+    Returns:
+        ``len(rows) x ...``.
     """
     if not rows:
         return feature[:0]
@@ -19,14 +27,15 @@ def take(feature: Tensor, rows: list[int]) -> Tensor:
 
 
 def take_pairs(features: Iterable[Tensor], pairs: list[list[int]]) -> Tensor:
-    """The same of one tensor for each task, ``N x ...``, in one tensor.
+    """Select rows of one tensor per task and concatenate them.
 
     Args:
-        features: For each task a tensor.
-        pairs: For each task the images asked for.
+        features: For each task, a tensor ``N x ...``.
+        pairs: For each task, the indices of the images to select.
 
     Returns:
-        ``P x ...``, the pairs of the first task first.
+        ``P x ...``, where P is the total number of pairs; the pairs of the
+        first task come first.
     """
     both = zip(features, pairs, strict=True)
     return torch.cat([take(feature, rows) for feature, rows in both])

@@ -1,4 +1,4 @@
-"""Attention over the tokens of one task, and over what it retrieves."""
+"""Transformer block: attention over a task's tokens and over its memory."""
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -6,15 +6,18 @@ from torch.nn import functional as F
 
 
 class Attention(nn.Module):
-    """Multi-head attention of queries over keys and values.
+    """Multi-head attention.
 
     Args:
-        dims: Width of queries and output.
-        memory_dims: Width of what is attended to.
-        num_heads: Number of heads; divides ``dims``.
-        fused: Whether to use torch's fused kernel, which needs no matrix of
-            queries x keys; False: explicit products, which FLOP counters and
-            exporters understand. Both give the same.
+        dims: Channels of queries and output.
+        memory_dims: Channels of keys and values.
+        num_heads: Number of heads; must divide ``dims``.
+        fused: Whether to use torch's fused kernel, which does not store the
+            matrix queries x keys. False: explicit matrix products, which FLOP
+            counters and exporters support. Both compute the same function.
+
+    Raises:
+        ValueError: ``num_heads`` does not divide ``dims``.
     """
 
     def __init__(
@@ -24,7 +27,7 @@ class Attention(nn.Module):
         if dims % num_heads:
             raise ValueError(
                 f'num_heads={num_heads} is not allowed: it has to divide the '
-                f'{dims} channels'
+                f'number of channels, {dims}'
             )
         self.num_heads = num_heads
         self.fused = fused
@@ -58,15 +61,17 @@ class Attention(nn.Module):
 
 
 class RetrievalBlock(BaseModule):
-    """Self-attention(f_t) -> cross-attention(Q = f_t, K = V = f_ta) -> FFN,
-    each with layer normalisation before and a skip around it (arXiv
-    2601.07474; where the norms stand is not said there).
+    """Block of the knowledge-retrieval transformer (arXiv 2601.07474).
+
+    It is self-attention(f_t) -> cross-attention(Q = f_t, K = V = f_ta) -> FFN,
+    each with a residual connection. Layer normalisation comes before each of
+    them; the paper does not specify its position.
 
     Args:
-        dims: Width of the tokens.
-        memory_dims: Width of what is retrieved.
-        num_heads: Heads of both attentions.
-        ffn_ratio: Hidden width of the FFN / ``dims``.
+        dims: Channels of the tokens f_t.
+        memory_dims: Channels of the memory f_ta.
+        num_heads: Number of heads of both attentions.
+        ffn_ratio: Hidden channels of the FFN, relative to ``dims``.
         fused: See :class:`Attention`.
     """
 
@@ -91,11 +96,11 @@ class RetrievalBlock(BaseModule):
         )
 
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
-        """One block.
+        """Apply the block.
 
         Args:
-            x: Tokens, ``N x L x dims``.
-            memory: Retrieved knowledge, ``N x M x memory_dims``.
+            x: Tokens f_t, ``N x L x dims``.
+            memory: Memory f_ta, ``N x M x memory_dims``.
 
         Returns:
             ``N x L x dims``.

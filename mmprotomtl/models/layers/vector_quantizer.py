@@ -1,4 +1,4 @@
-"""A codebook: the nearest code for every position of a feature map."""
+"""Vector quantisation of feature maps by a codebook."""
 
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ class Quantized(NamedTuple):
 
     Attributes:
         codes: The nearest code of each position, ``N x C x H x W``.
-        indices: Its number, ``N x H x W``.
+        indices: Index of this code, int64 ``N x H x W``.
     """
 
     codes: Tensor
@@ -26,31 +26,32 @@ class Quantized(NamedTuple):
 
 @MODELS.register_module()
 class VectorQuantizer(BaseModule):
-    """Quantises each position to the nearest of ``num_codes`` codes.
+    """Replace the feature at each position by the nearest code.
 
-    The codebook Z of the paper (arXiv 2601.07474): f_q = argmin_k |f - z_k|.
-    The input gets no gradient through the look-up; add the result to it, as
-    the paper does (f_i = f_e + f_q). Only codes that are chosen move, so a
-    codebook collapses easily: watch :meth:`usage`. The paper does not say how
-    the codes are trained; ``update`` and the remedies below are our choices.
+    This is the codebook Z of arXiv 2601.07474: f_q = z_k with k =
+    argmin_k |f - z_k|. The input gets no gradient through the look-up; add the
+    result to the input, as the paper does (f_i = f_e + f_q). Only chosen codes
+    are updated, so codebooks tend to collapse to few codes; monitor
+    :meth:`usage`. The paper does not specify how codes are trained: ``update``
+    and the arguments after it are choices of this implementation.
 
-    Distances are computed in float32, also under autocast, a chunk of
+    Distances are computed in float32, even under autocast, for a chunk of
     positions at a time.
 
     Args:
         num_codes: Number of codes, K.
-        code_dim: Their width, c.
-        update: ``gradient``: codes are parameters, pulled by the losses behind
-            them; ``ema``: codes are moving averages of the positions that
-            chose them, the same on all ranks.
+        code_dim: Channels of a code, c.
+        update: ``gradient``: codes are parameters, trained by the losses;
+            ``ema``: codes are moving averages of the features that chose
+            them, identical on all ranks.
         distance: ``euclidean`` or ``cosine``.
-        kmeans_steps: Steps of k-means on the first training batch; 0: random
-            codes.
-        replace_below: In training, a code chosen by fewer positions a step
-            than this (a moving average) takes the place of a position drawn
-            from the batch; 0: never.
-        decay: Of all moving averages.
-        chunk_size: Positions whose distances to all codes are held at a time.
+        kmeans_steps: Number of k-means steps that initialise the codes from
+            the first training batch; 0: random initialisation.
+        replace_below: In training, a code that is chosen less often per step
+            than this (as a moving average) is replaced by a random feature of
+            the batch; 0: never.
+        decay: Decay of all moving averages.
+        chunk_size: Number of positions per chunk.
 
     Raises:
         ValueError: ``update`` or ``distance`` is unknown.
@@ -88,17 +89,17 @@ class VectorQuantizer(BaseModule):
             self.register_buffer('codes', codes)
             self.register_buffer('code_sum', codes.clone())
         self.register_buffer('code_count', torch.ones(num_codes))
-        # Training steps seen: random choices follow from it, so that all
-        # ranks and a resumed run make the same ones.
+        # Number of training steps. It seeds random choices, so that all ranks
+        # and a resumed run make the same ones.
         self.register_buffer('steps', torch.zeros((), dtype=torch.long))
         self._steps: int | None = None
-        # How often each code was chosen since the log last asked.
+        # How often each code was chosen since the last call of `usage`.
         self.register_buffer(
             'chosen', torch.zeros(num_codes), persistent=False
         )
 
     def forward(self, feature: Tensor) -> Quantized:
-        """Quantise.
+        """Quantise a feature map; in training, also update the codebook.
 
         Args:
             feature: ``N x c x H x W``.
@@ -120,21 +121,24 @@ class VectorQuantizer(BaseModule):
 
     @torch.no_grad()
     def nearest(self, rows: Tensor, codes: Tensor | None = None) -> Tensor:
-        """Number of the nearest code of each row.
+        """Return the index of the nearest code of each row.
 
         Args:
             rows: ``M x c``.
             codes: ``K x c``; None: the codebook.
+
+        Returns:
+            int64 ``M``.
         """
         with torch.autocast(rows.device.type, enabled=False):
             codes = (self.codes if codes is None else codes).float()
             if self.distance == 'cosine':
-                # The nearest code in angle does not depend on the row's
-                # length.
+                # Rows need not be normalised: their length does not change
+                # which code is nearest in angle.
                 codes = F.normalize(codes, dim=1)
                 offset = codes.new_zeros(len(codes))
             else:
-                # |f - z|^2 without |f|^2, which is the same for all codes.
+                # (|f - z|^2 - |f|^2) / 2; |f|^2 is the same for all codes.
                 offset = codes.square().sum(1) / 2
             chunks = [
                 torch.addmm(offset, chunk, codes.t(), alpha=-1).argmin(1)
@@ -143,7 +147,7 @@ class VectorQuantizer(BaseModule):
             return torch.cat(chunks)
 
     def _next_step(self) -> int:
-        """Number of this training step, without asking the device for it."""
+        """Return the number of this step, without a device synchronisation."""
         if self._steps is None:
             self._steps = int(self.steps)
         step, self._steps = self._steps, self._steps + 1
@@ -155,8 +159,9 @@ class VectorQuantizer(BaseModule):
         super()._load_from_state_dict(*args, **kwargs)
 
     def _count(self, indices: Tensor) -> Tensor:
-        """How often each code is chosen; unlike ``bincount``, this does not
-        wait for a GPU.
+        """Count how often each code is chosen, ``K``.
+
+        Unlike ``bincount``, this does not synchronise with the GPU.
         """
         ones = torch.ones_like(indices, dtype=torch.float32)
         count = ones.new_zeros(self.num_codes)
@@ -164,7 +169,7 @@ class VectorQuantizer(BaseModule):
 
     @torch.no_grad()
     def _follow(self, rows: Tensor, indices: Tensor, step: int) -> None:
-        """Update counts, moving averages and dead codes."""
+        """Update counts and moving averages; replace unused codes."""
         count = sum_over_ranks(self._count(indices))
         self.chosen += count
         self.code_count.lerp_(count, 1 - self.decay)
@@ -172,7 +177,7 @@ class VectorQuantizer(BaseModule):
             total = torch.zeros_like(self.code_sum)
             total.index_add_(0, indices, rows)
             self.code_sum.lerp_(sum_over_ranks(total), 1 - self.decay)
-            # A code that nothing chose for long keeps its place.
+            # A code that was not chosen for a long time does not move.
             alive = self.code_count[:, None] > 1e-3
             mean = self.code_sum / self.code_count[:, None].clamp(min=1e-3)
             self.codes.copy_(torch.where(alive, mean, self.codes))
@@ -180,11 +185,12 @@ class VectorQuantizer(BaseModule):
             self._replace_dead(rows, step)
 
     def _replace_dead(self, rows: Tensor, step: int) -> None:
-        """Put a position of the batch in the place of each dead code."""
+        """Replace each unused code by a random feature of the batch."""
         dead = self.code_count < self.replace_below
         fresh = self._sample(rows, self.num_codes, step)
         self.codes.copy_(torch.where(dead[:, None], fresh, self.codes))
-        # A newcomer has a while to prove itself.
+        # A new code starts with a count that stays above the limit for 20
+        # steps, so that it is not replaced again at once.
         start = self.replace_below / self.decay**20
         self.code_count.masked_fill_(dead, start)
         if self.update == 'ema':
@@ -193,7 +199,10 @@ class VectorQuantizer(BaseModule):
             )
 
     def _sample(self, rows: Tensor, number: int, step: int) -> Tensor:
-        """Positions drawn from the batches of all ranks, the same on all."""
+        """Draw random features from the batches of all ranks.
+
+        The result, ``number x c``, is identical on all ranks.
+        """
         generator = torch.Generator().manual_seed(step)
         limit = min(len(rows), number)
         draw = torch.randperm(len(rows), generator=generator)[:limit]
@@ -203,7 +212,7 @@ class VectorQuantizer(BaseModule):
 
     @torch.no_grad()
     def _start_with_kmeans(self, rows: Tensor) -> None:
-        """Lloyd's k-means on positions of the first batch of all ranks."""
+        """Initialise the codes by k-means (Lloyd) on the first batch."""
         codes = self._sample(rows, self.num_codes, step=0)
         for _ in range(self.kmeans_steps):
             indices = self.nearest(rows, codes)
@@ -217,11 +226,14 @@ class VectorQuantizer(BaseModule):
             self.code_count.fill_(1)
 
     def usage(self) -> dict[str, float]:
-        """How the codebook was used since the last call; asks the device.
+        """Return statistics of the codebook since the last call.
+
+        This synchronises with the device.
 
         Returns:
-            ``usage``: share of codes chosen at least once; ``perplexity``:
-            exp of the entropy of the choice, 1 .. ``num_codes``.
+            ``usage``: fraction of codes that were chosen at least once;
+            ``perplexity``: exponential of the entropy of the chosen codes,
+            1 .. ``num_codes`` (0 if none was chosen).
         """
         share = self.chosen / self.chosen.sum().clamp(min=1)
         entropy = -(share * share.clamp(min=1e-12).log()).sum()

@@ -1,4 +1,4 @@
-"""Losses that are no single task's."""
+"""Losses that do not belong to a single task."""
 
 from .akg_loss import AKGLoss
 from .label_reduction import REDUCTIONS, reduce_over_labels

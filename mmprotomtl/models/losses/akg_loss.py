@@ -11,22 +11,22 @@ from mmprotomtl.utils.dist import sum_over_ranks
 
 @MODELS.register_module()
 class AKGLoss(BaseModule):
-    """L_akg = L_tke + L_tc (arXiv 2601.07474).
+    """AKG loss, L_akg = L_tke + L_tc (arXiv 2601.07474).
 
-    L_tke, task knowledge embedding: cross-entropy between the affinities of
-    task t's feature to the prototypes and the one-hot of t, at every position
-    of every image. L_tc, task consistency: triplet loss on batch-aggregated
-    task features. Neither needs a label.
+    L_tke (task knowledge embedding) is the cross-entropy between the
+    affinities of task t's features to the prototypes and the one-hot vector of
+    t, averaged over all positions. L_tc (task consistency) is a triplet loss
+    on features that are aggregated over the batch. Neither needs labels.
 
-    The paper gives no details of L_tc. Ours: an anchor is the mean feature of
-    one task in one image, the positive is the mean of its task over the batch
-    (all ranks), the negative the nearest of the other tasks' means; the
-    distance is 1 - cosine.
+    The paper gives no details of L_tc. In this implementation the anchor is
+    the mean feature of one task in one image, the positive is the mean of the
+    same task over the batch (all ranks), and the negative is the nearest mean
+    of another task. The distance is 1 - cosine similarity.
 
     Args:
-        margin: Of the triplet loss.
-        tke_weight: Factor of L_tke.
-        tc_weight: Factor of L_tc.
+        margin: Margin of the triplet loss.
+        tke_weight: Weight of L_tke.
+        tc_weight: Weight of L_tc.
     """
 
     def __init__(
@@ -41,16 +41,17 @@ class AKGLoss(BaseModule):
         self.tc_weight = tc_weight
 
     def forward(self, logits: Tensor, features: Tensor) -> dict[str, Tensor]:
-        """Both losses.
+        """Compute both losses.
 
         Args:
-            logits: S / temperature, ``T x N x L x S``; S_tt' is the affinity
-                of task t's feature to prototype t'.
-            features: Mean over the tokens of the features that the
-                affinities were taken of, ``T x N x d``.
+            logits: Cosine similarities divided by the temperature, ``T x N x
+                L x S``: task, image, token, prototype. Prototype t belongs to
+                task t.
+            features: Projected features from which the similarities were
+                computed, averaged over the tokens, ``T x N x d``.
 
         Returns:
-            ``tke`` and ``tc``, scalars.
+            ``tke`` and ``tc``, weighted scalars.
         """
         with torch.autocast(logits.device.type, enabled=False):
             return dict(
@@ -59,15 +60,17 @@ class AKGLoss(BaseModule):
             )
 
     def embedding(self, logits: Tensor) -> Tensor:
-        """L_tke = - mean log softmax_t(S_t / temperature)."""
+        """Compute L_tke = - mean log softmax(S_t / temperature)[t]."""
         own = torch.stack(
             [part.log_softmax(-1)[..., t] for t, part in enumerate(logits)]
         )
         return -own.mean()
 
     def consistency(self, features: Tensor) -> Tensor:
-        """L_tc = mean max(0, d(anchor, positive) - d(anchor, negative) +
-        margin); 0 with a single task.
+        """Compute L_tc, the triplet loss.
+
+        L_tc = mean max(0, d(anchor, positive) - d(anchor, negative) +
+        margin); it is 0 if there is a single task.
         """
         tasks = len(features)
         anchor = F.normalize(features, dim=-1)

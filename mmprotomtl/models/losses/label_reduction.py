@@ -1,4 +1,4 @@
-"""From the losses of the labelled (image, task) pairs to one loss a task."""
+"""Reduce the losses of labelled (image, task) pairs to one loss per task."""
 
 import torch
 from mmengine.dist import get_world_size
@@ -15,24 +15,30 @@ def reduce_over_labels(
 ) -> Tensor:
     """Reduce the losses of a partially labelled batch.
 
-    With l_it the loss of image i and task t, N images of which N' have a label
-    and T_i the number of tasks that image i has labels of:
+    Let l_it be the loss of image i and task t, N the number of images, N' the
+    number of images with at least one label, T the number of tasks and T_i the
+    number of tasks for which image i is labelled:
 
     * ``batch``: L_t = sum_i l_it / N (MTPSL, JTR).
-    * ``balanced``: L_t = sum_i (T / T_i) l_it / N': every image that has a
-      label weighs the same (DiffusionMTL, where N' = N).
-    * ``per-task``: L_t = sum_i l_it / (images with a label of t) (mmpretrain).
+    * ``balanced``: L_t = sum_i (T / T_i) l_it / N'; all labelled images have
+      equal weight (DiffusionMTL, where N' = N).
+    * ``per-task``: L_t = sum_i l_it / (number of images labelled for t)
+      (mmpretrain).
 
-    Counts are those of all ranks, and the result is scaled so that the mean
-    over ranks, which DDP takes of the gradients, is the loss of the whole.
+    Counts are summed over all ranks. The result is scaled such that its mean
+    over ranks is the loss of the whole batch, because DDP averages gradients
+    over ranks.
 
     Args:
         losses: l, ``N x T``, 0 where there is no label.
-        labelled: Where there is one, bool ``N x T``.
+        labelled: Whether there is a label, bool ``N x T``.
         reduction: One of :data:`REDUCTIONS`.
 
     Returns:
-        L, ``T``.
+        L, shape ``T``.
+
+    Raises:
+        ValueError: ``reduction`` is unknown.
     """
     check_choice('reduction', reduction, REDUCTIONS)
     images, tasks = losses.shape

@@ -1,4 +1,4 @@
-"""From backbone features to task features."""
+"""Necks: task features from backbone features."""
 
 from .multitask_neck import MultiTaskNeck, TaskFeatures
 from .prototype_neck import PrototypeNeck

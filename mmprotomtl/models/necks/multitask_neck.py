@@ -1,4 +1,4 @@
-"""From the scales of a backbone to a feature map for each task."""
+"""Neck that makes a feature map per task from multi-scale features."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -15,13 +15,14 @@ from mmprotomtl.tasks import Task
 
 
 class TaskFeatures(NamedTuple):
-    """What a neck hands to a head.
+    """Output of a neck and input of a head.
 
     Attributes:
-        features: f_t for each task, ``N x C x h x w``. They are not stacked:
-            that would copy them all.
-        retrieval: What refines them; None where nothing is retrieved.
-        extras: What the neck's own losses need.
+        features: Features f_t of each task, ``N x C x h x w``. They are a list
+            because stacking would copy them.
+        retrieval: Inputs of the retrieval transformer; None if the neck has no
+            memory.
+        extras: Tensors that the losses of the neck need.
     """
 
     features: list[Tensor]
@@ -30,13 +31,14 @@ class TaskFeatures(NamedTuple):
 
 
 class TokenRetrieval(NamedTuple):
-    """What the transformer works on.
+    """Inputs of the retrieval transformer.
 
     Attributes:
-        tokens: f_t at the token stride for each task, ``N x L x C``.
-        grid: Height and width of the tokens, L = h' w'.
-        memory: Gives what the tokens of some (image, task) pairs can read,
-            ``P x L x d``, from the images asked for, for each task.
+        tokens: Tokens of each task, f_t at the token stride, ``N x L x C``.
+        grid: Height h' and width w' of the token map, L = h' w'.
+        memory: Function that computes the memory f_ta of selected pairs,
+            ``P x L x d``. Its argument has, for each task, the indices of the
+            images to use.
     """
 
     tokens: list[Tensor]
@@ -45,14 +47,14 @@ class TokenRetrieval(NamedTuple):
 
 
 class ScaleFusion(BaseModule):
-    """Brings all scales to one width and stride and adds them up.
+    """Fuse multi-scale features by projection, resizing and summation.
 
     Args:
-        in_channels: Of the backbone's feature maps.
-        in_strides: Of the same.
-        channels: Width of the result.
-        stride: Of the result.
-        norm_cfg: Normalisation.
+        in_channels: Channels of the backbone's feature maps.
+        in_strides: Strides of the backbone's feature maps.
+        channels: Channels of the result, C.
+        stride: Stride of the result.
+        norm_cfg: Config of the normalisation layers.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class ScaleFusion(BaseModule):
         )
 
     def forward(self, feats: Sequence[Tensor]) -> Tensor:
-        """Fuse ``N x C_i x h_i x w_i`` to ``N x C x h x w``."""
+        """Fuse feature maps ``N x C_i x h_i x w_i`` to ``N x C x h x w``."""
         nearest = min(
             range(len(feats)),
             key=lambda i: abs(self.in_strides[i] - self.stride),
@@ -93,17 +95,19 @@ class ScaleFusion(BaseModule):
 
 @MODELS.register_module()
 class MultiTaskNeck(BaseModule):
-    """The plain multi-task neck: fused scales, and a decoder for each task.
+    """Baseline neck: fused features, then one decoder per task.
 
     Args:
-        tasks: The tasks, by name.
-        in_channels: Widths of the backbone's feature maps; the segmentor
-            fills it in, as it does ``in_strides``.
-        in_strides: Their strides.
-        channels: Width of fused and task features.
-        stride: Their stride, in pixels of the input.
-        num_blocks: Basic residual blocks of a task's decoder.
-        norm_cfg: Normalisation.
+        tasks: Name -> task.
+        in_channels: Channels of the backbone's feature maps; the segmentor
+            fills it in.
+        in_strides: Strides of the backbone's feature maps; the segmentor
+            fills it in.
+        channels: Channels of the fused and of the task features, C.
+        stride: Stride of these features, in pixels of the input.
+        num_blocks: Number of residual blocks of a task's decoder.
+        norm_cfg: Config of the normalisation layers; None: BN.
+        init_cfg: See mmengine.
     """
 
     def __init__(
@@ -145,15 +149,26 @@ class MultiTaskNeck(BaseModule):
 
     @property
     def memory_channels(self) -> int | None:
-        """Width of the memory that the head can read; None: there is none."""
+        """Channels of the memory for the head; None: there is no memory."""
         return None
 
     def forward(self, feats: Sequence[Tensor]) -> TaskFeatures:
-        """From the backbone's feature maps to features of the tasks."""
+        """Compute the features of all tasks.
+
+        Args:
+            feats: Feature maps of the backbone, ``N x C_i x h_i x w_i``.
+        """
         return TaskFeatures(self.decode(self.fusion(feats)))
 
     def decode(self, shared: Tensor) -> list[Tensor]:
-        """f_t of each task from ``N x C x h x w``, of the same shape."""
+        """Decode shared features to the features f_t of each task.
+
+        Args:
+            shared: ``N x C x h x w``.
+
+        Returns:
+            For each task, ``N x C x h x w``.
+        """
         return [decoder(shared) for decoder in self.decoders]
 
     def loss(
@@ -162,6 +177,6 @@ class MultiTaskNeck(BaseModule):
         inputs: Tensor,
         data_samples: list[MultiTaskDataSample],
     ) -> dict[str, Tensor]:
-        """Losses of the neck's own; here there are none."""
+        """Return the losses of the neck itself; this neck has none."""
         del features, inputs, data_samples
         return {}

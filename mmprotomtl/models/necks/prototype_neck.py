@@ -1,4 +1,4 @@
-"""Shared knowledge, task prototypes and what each position retrieves."""
+"""Neck with codebook, task prototypes and memory (arXiv 2601.07474)."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -18,12 +18,12 @@ from .multitask_neck import MultiTaskNeck, TaskFeatures, TokenRetrieval
 
 
 class Reconstruction(nn.Sequential):
-    """Gives the image back from the shared features, by sub-pixels.
+    """Reconstruct the image from the shared features by pixel shuffle.
 
     Args:
-        channels: Width of the shared features.
-        stride: Their stride.
-        hidden: Width in between.
+        channels: Channels of the shared features.
+        stride: Stride of the shared features.
+        hidden: Channels of the hidden layer.
     """
 
     def __init__(self, channels: int, stride: int, hidden: int) -> None:
@@ -36,41 +36,44 @@ class Reconstruction(nn.Sequential):
 
 @MODELS.register_module()
 class PrototypeNeck(MultiTaskNeck):
-    """The method's neck (arXiv 2601.07474).
+    """Neck of the method (arXiv 2601.07474).
 
-    ``f_e`` (fused scales) -> ``f_q`` (nearest code) -> ``f_i = f_e + f_q`` ->
-    image (L_tae) and, for each task t, decoder -> ``f_t`` -> cosine of its
-    projection with the prototypes, S -> ``A = softmax(S / temperature)`` ->
-    memory ``f_ta = A V``, one for each position.
+    The fused features ``f_e`` are quantised to codes ``f_q``, and the shared
+    features are ``f_i = f_e + f_q``. The image is reconstructed from them
+    (L_tae). For each task t, a decoder computes ``f_t`` from ``f_i``. The
+    cosine similarities S of its projection with the prototypes V give the
+    affinities ``A = softmax(S / temperature)`` and, at each position, the
+    memory ``f_ta = A V``.
 
-    Affinities, memory and attention work at ``token_stride``: features are
-    averaged over that many positions a side first.
+    Affinities, memory and attention work on tokens: ``f_t`` averaged over
+    ``token_stride x token_stride`` positions.
 
     Args:
-        tasks: The tasks, by name.
+        tasks: Name -> task.
         in_channels: See :class:`MultiTaskNeck`.
         in_strides: See :class:`MultiTaskNeck`.
-        channels: Width of f_e, f_i and f_t.
-        quantizer: The codebook, ``VectorQuantizer``. Where its ``code_dim``
-            is not ``channels``, linear maps go to it and back.
-        num_slots: Number of prototypes; None: one for each task, the paper's.
-            More are slots that no task is drawn to.
-        prototype_dim: Width of a prototype, d.
-        temperature: Of the affinities. At 1 a position keeps some affinity to
-            other tasks' prototypes; towards 0 it has none.
-        freeze_prototypes: Control experiment: leave them as they were drawn.
-        memory: What the cross-attention reads; the paper's
-            ``PrototypeMemory``.
-        token_stride: Positions a side that become one token.
-        reconstruction_channels: Width of the decoder that gives the image.
-        akg_loss: L_akg, ``AKGLoss``.
-        lambda_tae: Factor of L_tae.
-        lambda_akg: Factor of L_akg.
+        channels: Channels of f_e, f_i and f_t.
+        quantizer: Config of the codebook, ``VectorQuantizer``. If its
+            ``code_dim`` differs from ``channels``, 1 x 1 convolutions map to
+            codes and back.
+        num_slots: Number of prototypes; None: one per task, as in the paper.
+            Additional prototypes belong to no task.
+        prototype_dim: Channels of a prototype, d.
+        temperature: Temperature of the affinities. At 1 a position keeps some
+            affinity to the prototypes of other tasks; near 0 it has none.
+        freeze_prototypes: Control experiment: do not train the prototypes.
+        memory: Config of the memory; default ``PrototypeMemory``, as in the
+            paper.
+        token_stride: Side of the square of positions that forms a token.
+        reconstruction_channels: Hidden channels of the reconstruction.
+        akg_loss: Config of L_akg, ``AKGLoss``.
+        lambda_tae: Weight of L_tae.
+        lambda_akg: Weight of L_akg.
         **kwargs: See :class:`MultiTaskNeck`.
 
     Raises:
-        ValueError: There are fewer slots than tasks, or the temperature is
-            not positive.
+        ValueError: There are fewer prototypes than tasks, or the temperature
+            is not positive.
     """
 
     def __init__(
@@ -101,7 +104,8 @@ class PrototypeNeck(MultiTaskNeck):
             )
         if temperature <= 0:
             raise ValueError(
-                f'temperature={temperature} is not allowed: it is positive'
+                f'temperature={temperature} is not allowed: it must be '
+                'positive'
             )
         self.temperature = temperature
         self.token_stride = token_stride
@@ -137,25 +141,29 @@ class PrototypeNeck(MultiTaskNeck):
             ),
         )
         self.akg_loss = MODELS.build({'type': 'AKGLoss', **(akg_loss or {})})
-        # Affinities since the log last asked for their mean.
+        # Sum of the affinities since the last call of `statistics`.
         shape = (len(tasks), num_slots)
         self.register_buffer('affinity_sum', torch.zeros(shape), False)
         self.register_buffer('affinity_count', torch.zeros(()), False)
 
     @property
     def memory_channels(self) -> int:
-        """Width of f_ta."""
+        """Channels of the memory f_ta."""
         return self.memory.out_channels
 
     def forward(self, feats: Sequence[Tensor]) -> TaskFeatures:
-        """From the backbone's feature maps to features and memory."""
+        """Compute the features of all tasks and the memory.
+
+        Args:
+            feats: Feature maps of the backbone, ``N x C_i x h_i x w_i``.
+        """
         embedded = self.fusion(feats)
         codes = self.from_codes(self.quantizer(self.to_codes(embedded)).codes)
         shared = embedded + codes  # f_i = f_e + f_q
         features = self.decode(shared)
         tokens = [self._tokens(feature) for feature in features]
-        # One task after the other: projections are wide, and only their mean
-        # is needed later.
+        # Tasks are processed one after the other to save memory: projections
+        # are large, and only their mean is needed later.
         both = zip(self.projections, tokens, strict=True)
         associated = [self._associate(proj(own)) for proj, own in both]
         similarity, means = (
@@ -181,8 +189,9 @@ class PrototypeNeck(MultiTaskNeck):
         )
 
     def _tokens(self, feature: Tensor) -> Tensor:
-        """``N x C x h x w``, averaged to the token stride, as ``N x L x C``;
-        the last tokens of a side may be narrower.
+        """Average features ``N x C x h x w`` to tokens ``N x L x C``.
+
+        Tokens at the right and bottom border may cover fewer positions.
         """
         if self.token_stride > 1:
             feature = F.avg_pool2d(
@@ -194,14 +203,20 @@ class PrototypeNeck(MultiTaskNeck):
         return feature.flatten(2).transpose(1, 2).contiguous()
 
     def _associate(self, projected: Tensor) -> tuple[Tensor, Tensor]:
-        """Of one task's projected tokens, ``N x L x d``, S: their cosine with
-        each prototype, ``N x L x S``, and their mean, ``N x d``; in float32.
+        """Compare one task's projected tokens with the prototypes.
+
+        Args:
+            projected: ``N x L x d``.
+
+        Returns:
+            In float32, the cosine similarity with each prototype,
+            ``N x L x S``, and the mean token, ``N x d``.
         """
         with torch.autocast(projected.device.type, enabled=False):
             projected = projected.float()
             prototypes = F.normalize(self.prototypes.float(), dim=-1)
-            # Products are divided by the tokens' lengths: tokens of length 1
-            # would be one more copy to keep for the gradients.
+            # The products are divided by the tokens' lengths. Normalising the
+            # tokens would keep another copy of them for the gradients.
             length = projected.norm(dim=-1, keepdim=True).clamp(min=1e-12)
             return projected @ prototypes.t() / length, projected.mean(1)
 
@@ -216,15 +231,15 @@ class PrototypeNeck(MultiTaskNeck):
         inputs: Tensor,
         data_samples: list[MultiTaskDataSample],
     ) -> dict[str, Tensor]:
-        """L_tae, L_tke and L_tc, with their factors.
+        """Compute the weighted losses L_tae, L_tke and L_tc.
 
         Args:
-            features: What :meth:`forward` gave.
+            features: Output of :meth:`forward`.
             inputs: The normalised images, ``N x 3 x H x W``.
-            data_samples: Their samples, for the padding.
+            data_samples: Samples of the images, which have the padding.
 
         Returns:
-            ``tae.loss``, ``tke.loss`` and ``tc.loss``.
+            ``tae.loss``, ``tke.loss`` and ``tc.loss``, scalars.
         """
         assert features.extras is not None
         image = self.reconstruction(features.extras['shared'])
@@ -232,7 +247,7 @@ class PrototypeNeck(MultiTaskNeck):
         image = image[..., :height, :width]
         if image.shape[-2:] != inputs.shape[-2:]:
             image = F.interpolate(image, (height, width), mode='bilinear')
-        # L_tae = smooth-L1(I_r, I), over the image and not its padding.
+        # L_tae = smooth-L1(I_r, I), without the padding.
         mask = image_mask(inputs, data_samples).expand_as(inputs)
         error = F.smooth_l1_loss(image.float(), inputs, reduction='none')
         error = torch.where(mask, error, error.new_zeros(()))
@@ -246,7 +261,7 @@ class PrototypeNeck(MultiTaskNeck):
         }
 
     def statistics(self) -> dict:
-        """What the log says of the method since it last asked.
+        """Return statistics for the log since the last call.
 
         Returns:
             ``codebook``: see :meth:`VectorQuantizer.usage`; ``affinity``: the

@@ -1,5 +1,9 @@
-"""Whole networks."""
+"""Complete networks."""
 
+from .inference import TTA
 from .multitask_segmentor import MultiTaskSegmentor
 
-__all__ = ['MultiTaskSegmentor']
+__all__ = [
+    'TTA',
+    'MultiTaskSegmentor',
+]

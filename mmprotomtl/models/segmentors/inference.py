@@ -1,4 +1,4 @@
-"""How a network is run over an image in a test: whole, slide, augmented."""
+"""Inference modes: whole image, sliding window, test-time augmentation."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -10,18 +10,22 @@ from torch.nn import functional as F
 from mmprotomtl.tasks import Task
 from mmprotomtl.utils.errors import check_choice
 
-#: Images ``N x 3 x H x W`` -> logits of each task, ``N x C x H x W``.
+#: Function from images ``N x 3 x H x W`` to task -> logits ``N x C x H x W``.
 Network = Callable[[Tensor], dict[str, Tensor]]
+#: Allowed keys of ``model.test_cfg``.
 KEYS = ('mode', 'crop_size', 'stride', 'size', 'tta')
-#: What ``tools/test.py --tta`` stands for: the scales of mmseg.
+#: Setting of ``tools/test.py --tta``: the scales of mmseg.
 TTA = dict(scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75), flip=True)
 
 
 def check_test_cfg(test_cfg: Mapping | None) -> dict:
-    """The settings of inference, complete.
+    """Return all settings of inference, with defaults filled in.
+
+    Args:
+        test_cfg: The given settings, see :class:`MultiTaskSegmentor`.
 
     Raises:
-        ValueError: One of them is unknown, missing or not allowed.
+        ValueError: A setting is unknown, missing or not allowed.
     """
     cfg: dict[str, Any] = dict(mode='whole', size='original', tta=None)
     cfg.update(test_cfg or {})
@@ -42,7 +46,7 @@ def check_test_cfg(test_cfg: Mapping | None) -> dict:
             if step > side:
                 raise ValueError(
                     f'model.test_cfg.stride={cfg["stride"]} is not allowed: '
-                    'beyond crop_size it leaves gaps; crop_size='
+                    'it leaves gaps if it is greater than crop_size='
                     f'{cfg["crop_size"]}'
                 )
     if cfg['tta'] is not None:
@@ -74,16 +78,19 @@ def slide(
     crop_size: Sequence[int],
     stride: Sequence[int],
 ) -> dict[str, Tensor]:
-    """Logits averaged over windows that cover the images.
+    """Average logits over overlapping windows that cover the images.
 
-    The last window of a row or a column is moved back to end with the image.
+    The last window of a row or a column is aligned with the image's border.
 
     Args:
-        network: What is run on each window.
+        network: Network to run on each window.
         inputs: ``N x 3 x H x W``.
-        crop_size: Height and width of a window; an image smaller than that
-            is a window itself.
-        stride: Steps down and to the right.
+        crop_size: Height and width of a window in pixels. An image that is
+            smaller is processed as one window.
+        stride: Vertical and horizontal step in pixels.
+
+    Returns:
+        Task -> logits ``N x C x H x W``.
     """
     height, width = inputs.shape[-2:]
     total: dict[str, Tensor] = {}
@@ -101,7 +108,7 @@ def slide(
 
 
 def _spans(length: int, side: int, step: int) -> Iterator[tuple[int, int]]:
-    """Windows of one axis."""
+    """Yield start and end of the windows along one axis."""
     side = min(side, length)
     steps = -(-(length - side) // step) + 1
     for number in range(steps):
@@ -117,21 +124,21 @@ def augmented(
     flip: bool,
     divisor: int,
 ) -> dict[str, Tensor]:
-    """Logits averaged over zoomed and mirrored views of one image.
+    """Average logits over resized and mirrored versions of one image.
 
-    Each task says what a view did to its values
+    Each task reverts the effect of resizing and mirroring on its values
     (:meth:`~mmprotomtl.tasks.Task.undo_view`).
 
     Args:
-        network: What is run on each view.
+        network: Network to run on each version.
         image: ``1 x 3 x H x W``, without padding.
         tasks: Tasks of the network.
-        scales: Zooms.
-        flip: Whether each zoom is also seen mirrored.
-        divisor: Views are padded to a multiple of it.
+        scales: Factors by which the image is resized.
+        flip: Whether to use each scale also mirrored horizontally.
+        divisor: Images are padded to a multiple of this number of pixels.
 
     Returns:
-        ``1 x C x H x W`` of each task.
+        Task -> logits ``1 x C x H x W``.
     """
     height, width = image.shape[-2:]
     views: dict[str, list[Tensor]] = {name: [] for name in tasks}

@@ -1,4 +1,4 @@
-"""One network, many dense-prediction tasks."""
+"""The multi-task network: one backbone, many dense-prediction tasks."""
 
 from collections.abc import Mapping
 
@@ -8,11 +8,10 @@ from mmseg.models.segmentors import BaseSegmentor
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmprotomtl.models.data_preprocessor import content_box
 from mmprotomtl.models.necks import TaskFeatures
 from mmprotomtl.models.pretrained import check_pretrained
 from mmprotomtl.registry import MODELS
-from mmprotomtl.structures import MultiTaskDataSample
+from mmprotomtl.structures import MultiTaskDataSample, content_box
 from mmprotomtl.tasks import build_tasks
 
 from .inference import augmented, check_test_cfg, slide
@@ -20,29 +19,33 @@ from .inference import augmented, check_test_cfg, slide
 
 @MODELS.register_module()
 class MultiTaskSegmentor(BaseSegmentor):
-    """Backbone -> neck -> head, for any tasks.
+    """Multi-task network: backbone -> neck -> head, for any tasks.
 
     Args:
-        tasks: Name -> arguments of the task. In the config of a run they are
-            left out: :func:`mmprotomtl.engine.load_config` hands them on.
-        backbone: Any registered backbone that gives one or more feature maps,
-            ``mmpretrain.ResNet`` for example. The neck's ``in_channels`` and
-            ``in_strides`` are measured on it.
-        neck: ``PrototypeNeck`` (the method) or ``MultiTaskNeck``.
-        head: ``RetrievalTransformerHead`` (the method) or ``MultiTaskHead``.
-        data_preprocessor: ``MultiTaskDataPreprocessor``.
-        train_cfg: Not used; mmseg's configs have one.
-        test_cfg: How a test is run. ``mode``: ``whole``, or ``slide`` with
-            ``crop_size`` and ``stride`` (height, width): logits averaged over
-            windows. ``size``: predict and score at the images' ``original``
-            size, or at the ``network``'s, labels then being resized.
-            ``tta=dict(scales=(.75, 1, 1.25), flip=True)``: logits averaged
-            over zoomed and mirrored views.
-        channels_last: Whether images, features and kernels lie in memory with
-            the channels together, which convolutions on GPUs like better. The
-            same weights give the same results; of a seed come other weights,
-            for they are drawn in the order of the memory.
+        backbone: Config of any registered backbone that outputs one or more
+            feature maps, for example ``mmpretrain.ResNet``. The neck's
+            ``in_channels`` and ``in_strides`` are measured by running it.
+        neck: Config of ``PrototypeNeck`` (the method) or ``MultiTaskNeck``.
+        head: Config of ``RetrievalTransformerHead`` (the method) or
+            ``MultiTaskHead``.
+        tasks: Name -> arguments of the task. Leave it out in the config of a
+            run: :func:`mmprotomtl.engine.load_config` fills it in.
+        data_preprocessor: Config of ``MultiTaskDataPreprocessor``.
+        train_cfg: Not used; accepted because mmseg's configs have it.
+        test_cfg: Settings of inference. ``mode``: ``whole``, or ``slide`` with
+            ``crop_size`` and ``stride`` (height, width in pixels), which
+            averages logits over windows. ``size``: predict and score at the
+            images' ``original`` size, or at the ``network``'s input size, to
+            which labels are then resized. ``tta=dict(scales=(.75, 1, 1.25),
+            flip=True)``: average logits over resized and mirrored images.
+        channels_last: Whether to use torch's memory format ``channels_last``,
+            which is faster for convolutions on GPUs. The same weights give the
+            same results. But a seed gives other initial weights than without
+            it, because they are drawn in memory order.
         init_cfg: See mmengine.
+
+    Raises:
+        ValueError: ``tasks`` is missing, or a setting is not allowed.
     """
 
     def __init__(
@@ -59,9 +62,10 @@ class MultiTaskSegmentor(BaseSegmentor):
     ) -> None:
         if tasks is None:
             raise ValueError(
-                'the model has no tasks: a config says them once, at its top '
-                'level. Load it by mmprotomtl.engine.load_config(file), or by '
-                'our tools, which hand them to the model'
+                'the model has no tasks: a config defines them once, at its '
+                'top level. Load it by mmprotomtl.engine.load_config(file), '
+                'or use the tools of this package, which pass them to the '
+                'model'
             )
         built = build_tasks(tasks)
         preprocessor = dict(data_preprocessor or {})
@@ -78,8 +82,8 @@ class MultiTaskSegmentor(BaseSegmentor):
             given = neck.setdefault(key, found)
             if tuple(given) != found:
                 raise ValueError(
-                    f'model.neck.{key}={given!r} is not what the backbone '
-                    f'gives, {found!r}: correct it, or leave it out'
+                    f'model.neck.{key}={given!r} does not match the backbone, '
+                    f'which has {found!r}: correct it, or leave it out'
                 )
         self.neck = MODELS.build(neck, default_args=dict(tasks=built))
         self.head = MODELS.build(
@@ -93,16 +97,22 @@ class MultiTaskSegmentor(BaseSegmentor):
         self.memory_format = torch.contiguous_format
         if channels_last:
             self.memory_format = torch.channels_last
-            # Before anything asks for their layout, as DDP's buckets do.
+            # Must happen before DDP reads the layout for its buckets.
             self.to(memory_format=torch.channels_last)
 
     def init_weights(self) -> None:
-        """Initialise; pretrained weights of the backbone have to fit."""
-        check_pretrained(self.backbone, 'model.backbone')
+        """Initialise all weights.
+
+        Raises:
+            ValueError: Pretrained weights of a part do not fit.
+        """
+        check_pretrained(self, 'model')
+        for name in ('backbone', 'neck', 'head'):
+            check_pretrained(getattr(self, name), f'model.{name}')
         super().init_weights()
 
     def extract_feat(self, inputs: Tensor) -> TaskFeatures:
-        """Features of each task from images ``N x 3 x H x W``."""
+        """Compute the features of each task from images ``N x 3 x H x W``."""
         inputs = inputs.contiguous(memory_format=self.memory_format)
         return self.neck(_maps(self.backbone(inputs)))
 
@@ -111,7 +121,12 @@ class MultiTaskSegmentor(BaseSegmentor):
         inputs: Tensor,
         batch_data_samples: list[MultiTaskDataSample] | None = None,
     ) -> dict[str, Tensor]:
-        """Logits of each task at the size of ``inputs``, ``N x C x H x W``."""
+        """Compute task -> logits ``N x C x H x W`` at the size of inputs.
+
+        Args:
+            inputs: Normalised images, ``N x 3 x H x W``.
+            batch_data_samples: Not used.
+        """
         del batch_data_samples
         logits = self.head(self.extract_feat(inputs))
         size = inputs.shape[-2:]
@@ -123,12 +138,17 @@ class MultiTaskSegmentor(BaseSegmentor):
     def loss(
         self, inputs: Tensor, data_samples: list[MultiTaskDataSample]
     ) -> dict[str, Tensor]:
-        """All losses, the same keys at every step.
+        """Compute all losses of head and neck.
+
+        The keys are the same at every step, whatever labels a batch has.
 
         Args:
             inputs: Normalised images, ``N x 3 x H x W``.
-            data_samples: Their samples; a task without a label is not in a
-                sample's ``gt_maps``.
+            data_samples: Samples of the images; ``gt_maps`` has only the tasks
+                for which an image is labelled.
+
+        Returns:
+            Name -> scalar.
         """
         features = self.extract_feat(inputs)
         losses = self.head.loss(features, data_samples)
@@ -141,7 +161,11 @@ class MultiTaskSegmentor(BaseSegmentor):
         inputs: Tensor,
         data_samples: list[MultiTaskDataSample] | None = None,
     ) -> list[MultiTaskDataSample]:
-        """Predictions, run and sized as ``test_cfg`` says.
+        """Predict all tasks with the settings of ``test_cfg``.
+
+        Args:
+            inputs: Normalised images, ``N x 3 x H x W``.
+            data_samples: Samples of the images; None: new ones are made.
 
         Returns:
             The samples, each with ``pred_maps``: task -> ``P x H x W``.
@@ -169,7 +193,12 @@ class MultiTaskSegmentor(BaseSegmentor):
     def inference(
         self, inputs: Tensor, data_samples: list[MultiTaskDataSample]
     ) -> list[dict[str, Tensor]]:
-        """Logits of each image, ``1 x C x H x W``, at the network's size."""
+        """Compute logits with the inference mode of ``test_cfg``.
+
+        Returns:
+            For each image, task -> logits ``1 x C x H x W`` at the network's
+            input size.
+        """
         cfg = self.test_cfg
 
         def network(images: Tensor) -> dict[str, Tensor]:
@@ -188,7 +217,7 @@ class MultiTaskSegmentor(BaseSegmentor):
         divisor = self.data_preprocessor.pad_size_divisor
         result = []
         for image, sample in zip(inputs, data_samples, strict=True):
-            # Mirrored padding would come before the image.
+            # Remove padding first: after mirroring it would be on the left.
             height, width = sample.metainfo.get('img_shape', image.shape[-2:])
             result.append(
                 augmented(
@@ -204,7 +233,7 @@ class MultiTaskSegmentor(BaseSegmentor):
     def _resize_labels(
         self, sample: MultiTaskDataSample, size: tuple[int, int]
     ) -> None:
-        """Bring a sample's labels to the size of its predictions."""
+        """Resize a sample's labels to the size of its predictions."""
         if 'gt_maps' not in sample:
             return
         maps = {}
@@ -223,17 +252,25 @@ class MultiTaskSegmentor(BaseSegmentor):
         inputs: Tensor,
         data_samples: list[MultiTaskDataSample] | None = None,
     ) -> tuple[Tensor, ...]:
-        """Logits of the tasks, in their order, at the size of ``inputs``."""
+        """Return logits, like :meth:`encode_decode`, in the order of tasks."""
         return tuple(self.encode_decode(inputs, data_samples).values())
 
 
 def _maps(features: Tensor | tuple | list) -> tuple[Tensor, ...]:
-    """The feature maps of a backbone that may give a single one."""
+    """Return feature maps as a tuple, also if there is a single one."""
     return (features,) if isinstance(features, Tensor) else tuple(features)
 
 
 def to_original(logit: Tensor, meta: dict) -> Tensor:
-    """Cut the padding off and resize to ``ori_shape``, ``1 x C x H x W``."""
+    """Remove the padding and resize to the size of the original image.
+
+    Args:
+        logit: ``1 x C x H x W``.
+        meta: The sample's meta information.
+
+    Returns:
+        ``1 x C x H' x W'`` with (H', W') = ``ori_shape``.
+    """
     top, left, height, width = content_box(meta, logit.shape[-2:])
     logit = logit[..., top : top + height, left : left + width]
     size = tuple(meta.get('ori_shape', logit.shape[-2:]))
@@ -246,14 +283,20 @@ def to_original(logit: Tensor, meta: dict) -> Tensor:
 def measure_backbone(
     backbone: nn.Module, side: int = 64
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Widths and strides of a backbone's feature maps, by running it.
+    """Measure channels and strides of a backbone's feature maps.
+
+    The backbone is run on an image of zeros.
 
     Args:
-        backbone: The backbone; left as it was.
-        side: Side of the image to try.
+        backbone: The backbone; its training mode is restored.
+        side: Side of the square image in pixels.
+
+    Returns:
+        Channels and strides, one per feature map.
 
     Raises:
-        ValueError: It gives no feature maps; names what to set.
+        ValueError: The output is not feature maps; the message says what to
+            set.
     """
     training = backbone.training
     backbone.eval()
