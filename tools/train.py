@@ -17,6 +17,7 @@ from mmprotomtl.engine import (
     settle_resume,
 )
 from mmprotomtl.registry import RUNNERS
+from mmprotomtl.utils.checkpoint_files import TRUST, trust
 from mmprotomtl.utils.launch import (
     launched_rank,
     prepare_cpu_launch,
@@ -52,6 +53,7 @@ def parse_args() -> argparse.Namespace:
         help='load weights (load_from) of which only a part fits the network, '
         'to train the rest from scratch',
     )
+    parser.add_argument('--trust-checkpoint', action='store_true', help=TRUST)
     parser.add_argument(
         '--amp',
         nargs='?',
@@ -106,6 +108,13 @@ def main() -> None:
                 'default_hooks.same_run'
             )
         cfg.default_hooks.same_run.allow_differences = True
+    if args.trust_checkpoint:
+        if not cfg.get('load_from'):
+            raise SystemExit(
+                '--trust-checkpoint: name the checkpoint that is meant, by '
+                '--resume CKPT or load_from'
+            )
+        trust(cfg.load_from)
     hook = (cfg.get('default_hooks') or {}).get('checkpoint')
     first = launched_rank(args.launcher) == 0
     with (
