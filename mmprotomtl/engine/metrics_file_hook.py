@@ -6,6 +6,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 
+from mmprotomtl.datasets.labels_used import label_facts
 from mmprotomtl.registry import HOOKS
 from mmprotomtl.utils.dist import unwrap
 from mmprotomtl.utils.files import write_json
@@ -42,7 +43,7 @@ class MetricsFileHook(Hook):
         trained_on = self._meta.get('dataset_meta')
         if isinstance(runner._train_loop, BaseLoop):
             seed = runner.seed
-            trained_on = runner.train_dataloader.dataset.metainfo
+            trained_on = label_facts(runner.train_dataloader.dataset)
         dataset = runner.val_dataloader.dataset
         report = facts_of_result(
             dataset, runner.val_evaluator, seed, trained_on or {}

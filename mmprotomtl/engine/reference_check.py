@@ -49,6 +49,7 @@ def facts_of_result(
         protocol=None if metric is None else metric.protocol,
         scoring=None if metric is None else metric.scoring(),
         label_mask=trained_on.get('label_mask'),
+        labels_used=trained_on.get('labels_used'),
         test_data=dict(
             type=type(dataset).__name__,
             root=getattr(dataset, 'data_root', None),
