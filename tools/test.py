@@ -10,7 +10,12 @@ from pathlib import Path
 from mmengine.config import DictAction
 from mmengine.runner import Runner
 
-from mmprotomtl.engine import checkpoint_meta, load_config, take_facts
+from mmprotomtl.engine import (
+    check_whole,
+    checkpoint_meta,
+    load_config,
+    take_facts,
+)
 from mmprotomtl.models.segmentors.inference import TTA
 from mmprotomtl.utils.checkpoint_files import TRUST, trust
 from mmprotomtl.utils.launch import prepare_cpu_launch
@@ -66,6 +71,7 @@ def main() -> None:
     args = parse_args()
     if not Path(args.checkpoint).exists() and '://' not in args.checkpoint:
         raise SystemExit(f'{args.checkpoint}: no such checkpoint')
+    check_whole(args.checkpoint)
     if args.trust_checkpoint:
         trust(args.checkpoint)
     cfg = load_config(args.config, args.cfg_options)

@@ -9,8 +9,30 @@ from .multitask_dataset import MultiTaskDataset
 from .nyudv2 import NYUDv2Dataset
 from .nyuv2 import NYUv2Dataset
 from .pascal_context import PASCALContextMTDataset
-from .samplers import SeededInfiniteSampler, SeededSampler
+from .samplers import (
+    SeededIndex,
+    SeededInfiniteSampler,
+    SeededSampler,
+    sample_seed,
+)
 from .synthetic_scenes import SyntheticScenesDataset
+from .transforms import (
+    LoadMultiTaskAnnotations,
+    LoadMultiTaskImage,
+    MultiTaskPad,
+    MultiTaskRandomCrop,
+    MultiTaskRandomFlip,
+    MultiTaskRandomRotate,
+    MultiTaskRandomScale,
+    MultiTaskRandomScaleCrop,
+    MultiTaskResize,
+    PackMultiTaskInputs,
+    PartialAnnotation,
+    check_pipeline,
+    is_step,
+    load_image,
+)
+from .unwrap import leaf_datasets, wrapped_datasets
 from .wrappers import ClassBalancedDataset, ConcatDataset, RepeatDataset
 
 __all__ = [
@@ -33,7 +55,10 @@ __all__ = [
     'NYUDv2Dataset',
     'NYUv2Dataset',
     'PASCALContextMTDataset',
+    'PackMultiTaskInputs',
+    'PartialAnnotation',
     'RepeatDataset',
+    'SeededIndex',
     'SeededInfiniteSampler',
     'SeededSampler',
     'SyntheticScenesDataset',
@@ -43,5 +68,7 @@ __all__ = [
     'format_report',
     'is_step',
     'leaf_datasets',
+    'load_image',
+    'sample_seed',
     'wrapped_datasets',
 ]

@@ -9,6 +9,7 @@ from mmprotomtl.label_masks import LabelMask
 from mmprotomtl.registry import DATASETS
 from mmprotomtl.tasks import Task, build_tasks
 
+from .labels_used import merged_mask, named
 from .multitask_dataset import MultiTaskDataset
 from .wrappers import ConcatDataset
 
@@ -71,24 +72,7 @@ class MultiTaskConcatDataset(ConcatDataset):
         if self._fully_initialized:
             return
         super().full_init()
-        rows = {
-            _named(place, info['sample_id']): list(info['labels'])
-            for place, part in enumerate(self.datasets)
-            for info in map(part.get_data_info, range(len(part)))
-        }
-        self.label_mask = LabelMask(
-            rows,
-            list(self.tasks),
-            'concatenated',
-            parts=[
-                dict(
-                    part=f'datasets.{place}',
-                    type=type(part).__name__,
-                    **_mask_of(part).summary(),
-                )
-                for place, part in enumerate(self.datasets)
-            ],
-        )
+        self.label_mask = merged_mask(self)
 
     @property
     def metainfo(self) -> dict:
@@ -108,7 +92,7 @@ class MultiTaskConcatDataset(ConcatDataset):
         """Return the entry of one sample, before its pipeline."""
         place, index = self._get_ori_dataset_idx(idx)
         info = self.datasets[place].get_data_info(index)
-        return {**info, 'sample_id': _named(place, info['sample_id'])}
+        return {**info, 'sample_id': named(place, info['sample_id'])}
 
     def __getitem__(self, idx: int) -> dict:
         """Return one sample after the pipeline of its part."""
@@ -117,25 +101,12 @@ class MultiTaskConcatDataset(ConcatDataset):
         results = self.datasets[place][index]
         sample = results.get('data_samples')
         if sample is None:
-            name = _named(place, results['sample_id'])
+            name = named(place, results['sample_id'])
             return {**results, 'sample_id': name}
         if 'sample_id' in sample.metainfo:
-            name = _named(place, sample.metainfo['sample_id'])
+            name = named(place, sample.metainfo['sample_id'])
             sample.set_metainfo(dict(sample_id=name))
         return results
-
-
-def _named(place: int, sample_id: str) -> str:
-    return f'{place}-{sample_id}'
-
-
-def _mask_of(part: MultiTaskDataset) -> LabelMask:
-    """Return the label mask of a part, or a full mask if it has none."""
-    if part.label_mask is not None:
-        return part.label_mask
-    infos = map(part.get_data_info, range(len(part)))
-    rows = {info['sample_id']: list(info['labels']) for info in infos}
-    return LabelMask(rows, list(part.tasks), 'full')
 
 
 def _merge(datasets: Sequence[BaseDataset]) -> dict[str, dict]:

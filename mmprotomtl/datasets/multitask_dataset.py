@@ -16,6 +16,7 @@ from mmprotomtl.tasks import Task, build_tasks, complete_args
 from mmprotomtl.utils.errors import DataFileError, check_choice
 
 from .transforms.allowed import check_pipeline
+from .transforms.labels_left import changed_labels
 from .transforms.partial_annotation import split_label_masks
 
 
@@ -288,12 +289,27 @@ class MultiTaskDataset(BaseDataset):
         If the index carries a seed of the sampler, all random decisions of
         the transforms depend on this seed only. So they are the same for any
         number of loader workers and after a resume.
+
+        Raises:
+            RuntimeError: A transform has removed the label of a task, or
+                added one that the label mask hides. What is reported of the
+                labels would not be true.
         """
         seed = sample_seed(idx)
         if seed is not None:
             random.seed(seed)
             np.random.seed(seed)
-        return super().prepare_data(idx)
+        info = self.get_data_info(idx)
+        sample_id, labels = info['sample_id'], set(info['labels'])
+        results = self.pipeline(info)
+        problem = changed_labels(
+            labels, results, self.partial_labels is not None
+        )
+        if problem:
+            raise RuntimeError(
+                f'{type(self).__name__}, image {sample_id!r}: {problem}'
+            )
+        return results
 
 
 def _check_holdout(

@@ -13,7 +13,7 @@ def wrapped_datasets(dataset: Any, place: str = '') -> list[tuple[str, Any]]:
     mmengine and torch, :class:`MultiTaskConcatDataset`) or one in ``dataset``
     (``RepeatDataset``, ``ClassBalancedDataset``,
     ``torch.utils.data.Subset``). The wrapper that mmengine uses for
-    ``num_batch_per_epoch`` has it in ``_dataset``.
+    ``num_batch_per_epoch`` has it in ``_dataset``, and no key in the config.
 
     Args:
         dataset: A built data set or the config of one. The data sets inside
@@ -34,10 +34,12 @@ def wrapped_datasets(dataset: Any, place: str = '') -> list[tuple[str, Any]]:
             (f'{start}datasets.{number}', part)
             for number, part in enumerate(several)
         ]
-    for name in ('dataset', '_dataset'):
-        single = _value(dataset, name)
-        if _is_dataset(single):
-            return [(f'{start}dataset', single)]
+    single = _value(dataset, 'dataset')
+    if _is_dataset(single):
+        return [(f'{start}dataset', single)]
+    single = _value(dataset, '_dataset')
+    if _is_dataset(single):
+        return [(place, single)]
     return []
 
 
@@ -61,7 +63,13 @@ def leaf_datasets(dataset: Any, place: str = '') -> Iterator[tuple[str, Any]]:
 def _value(dataset: Any, name: str) -> Any:
     if isinstance(dataset, Mapping):
         return dataset.get(name)
-    return getattr(dataset, name, None)
+    # Not what `__getattr__` finds in the data set inside, which would pass a
+    # wrapper over: that for num_batch_per_epoch is such a one.
+    if name in getattr(dataset, '__dict__', {}) or hasattr(
+        type(dataset), name
+    ):
+        return getattr(dataset, name)
+    return None
 
 
 def _is_dataset(value: Any) -> bool:

@@ -1,7 +1,5 @@
 """Refuses a checkpoint that is not one of the run's network."""
 
-from typing import Any
-
 from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import BaseLoop, Runner
 
@@ -64,7 +62,6 @@ class CheckpointFitHook(Hook):
         source = str(runner._load_from or runner.work_dir)
         weights = weights_of(checkpoint)
         if resumed:
-            _check_resumable(checkpoint, source)
             self._check_average(runner, checkpoint, source)
         # What the other hooks and mmengine read.
         checkpoint['state_dict'] = weights
@@ -106,16 +103,3 @@ class CheckpointFitHook(Hook):
         # The counter of the average.
         trained.pop('steps', None)
         check_weights(runner.model, trained, f'{source} (ema_state_dict)')
-
-
-def _check_resumable(checkpoint: Any, source: str) -> None:
-    """Refuse to resume a file that is no state of a run."""
-    meta = checkpoint.get('meta') or {}
-    lacks = [key for key in ('epoch', 'iter') if key not in meta]
-    lacks += [k for k in ('message_hub', 'optimizer') if k not in checkpoint]
-    if lacks:
-        raise ValueError(
-            f'{source}: it has no {", ".join(lacks)}, so no run can be '
-            'resumed from it. Set load_from to it, and leave resume out, to '
-            'start a new run from its weights'
-        )

@@ -6,6 +6,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 
+from mmprotomtl.datasets.labels_used import label_facts
 from mmprotomtl.registry import HOOKS
 from mmprotomtl.utils.dist import unwrap
 from mmprotomtl.utils.files import write_json
@@ -42,7 +43,7 @@ class MetricsFileHook(Hook):
         trained_on = self._meta.get('dataset_meta')
         if isinstance(runner._train_loop, BaseLoop):
             seed = runner.seed
-            trained_on = runner.train_dataloader.dataset.metainfo
+            trained_on = label_facts(runner.train_dataloader.dataset)
         dataset = runner.val_dataloader.dataset
         report = facts_of_result(
             dataset, runner.val_evaluator, seed, trained_on or {}
@@ -84,11 +85,16 @@ class MetricsFileHook(Hook):
                 reference=[f for r in found for f in r.files] or None,
                 config=runner.cfg.filename,
                 checkpoint=runner.cfg.get('load_from'),
+                allow_partial=bool(runner.cfg.get('allow_partial')),
                 epoch=self._meta.get('epoch'),
                 iter=self._meta.get('iter'),
                 inference=getattr(unwrap(runner.model), 'test_cfg', None),
                 selection=selection,
                 selected_on=selection.get('on'),
+                # None: nobody knows; empty: one run with one setting.
+                resumed_with_differences=(self._meta.get('run') or {}).get(
+                    'resumed_with_differences'
+                ),
                 **self._tested(runner),
                 mmprotomtl=__version__,
             ),

@@ -49,23 +49,31 @@ def facts_of_result(
         protocol=None if metric is None else metric.protocol,
         scoring=None if metric is None else metric.scoring(),
         label_mask=trained_on.get('label_mask'),
+        labels_used=trained_on.get('labels_used'),
         test_data=dict(
             type=type(dataset).__name__,
             root=getattr(dataset, 'data_root', None),
             split=getattr(dataset, 'split', None),
             holdout=getattr(dataset, 'holdout', None),
             images=len(dataset),
-            ids=_hash_of_ids(dataset),
+            ids=hash_of_ids(dataset),
         ),
     )
 
 
-def _hash_of_ids(dataset: Any) -> str | None:
-    """SHA-256 over the names of a data set's images; None: they have none."""
+def hash_of_ids(dataset: Any, in_order: bool = False) -> str | None:
+    """SHA-256 over the names of a data set's images; None: they have none.
+
+    Args:
+        dataset: A data set of this package.
+        in_order: Whether another order is another data set, as to a sampler.
+    """
     if not hasattr(dataset, 'get_data_info'):
         return None
     infos = map(dataset.get_data_info, range(len(dataset)))
     names = [info.get('sample_id') for info in infos]
     if None in names:
         return None
-    return hashlib.sha256('\n'.join(sorted(names)).encode()).hexdigest()
+    if not in_order:
+        names.sort()
+    return hashlib.sha256('\n'.join(names).encode()).hexdigest()

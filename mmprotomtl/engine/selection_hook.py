@@ -63,7 +63,7 @@ class CheckpointSelectionHook(Hook):
         self._warn_of_a_single_validation(runner, choices[0][0])
         setting, chosen = choices[0][0], ', '.join(choices[0][1])
         self._forget_another_best(runner, chosen)
-        check_validation_labels(
+        hidden = check_validation_labels(
             runner.train_dataloader.dataset,
             runner.val_dataloader.dataset,
             f'{setting}={chosen!r}',
@@ -77,6 +77,13 @@ class CheckpointSelectionHook(Hook):
             split=[getattr(part, 'split', None) for part in parts],
             holdout=[getattr(part, 'holdout', None) for part in parts],
         )
+        if hidden:
+            self.selection['hidden_labels'] = hidden
+            runner.logger.warning(
+                f'{setting}={chosen!r} chooses by {hidden} labels that the '
+                "label mask hides from training, as partial_labels='full' of "
+                'val_dataloader.dataset says'
+            )
         if not tested:
             return
         name, split = type(tested[0]).__name__, tested[0].split

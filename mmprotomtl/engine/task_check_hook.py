@@ -7,6 +7,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmprotomtl.datasets.labels_used import label_facts
 from mmprotomtl.datasets.unwrap import leaf_datasets
 from mmprotomtl.registry import HOOKS
 from mmprotomtl.tasks import Task
@@ -21,22 +22,40 @@ class TaskCheckHook(Hook):
     Before training, validation and testing it compares the model's tasks with
     those of the data set, by what their labels mean, and logs which labels the
     run sees. After one pass over the data it stops a run in which a task saw
-    no valid label.
+    no valid label. Checkpoints say which labels the run uses.
     """
+
+    def __init__(self) -> None:
+        self._labels: dict = {}
 
     def before_train(self, runner: Runner) -> None:
         """Compare with the training set, log the label mask."""
-        self._started = runner.iter
+        # Resumed within a pass over the data, it waits for a whole one.
+        length = len(runner.train_dataloader)
+        self._started = -(-runner.iter // length) * length
         dataset = runner.train_dataloader.dataset
         self._compare(runner, dataset, 'train_dataloader')
-        mask = getattr(dataset, 'metainfo', {}).get('label_mask')
-        if mask:
-            runner.logger.info(f'labels seen in training: {_described(mask)}')
-            for part in mask.get('parts', ()):
-                runner.logger.info(
-                    f'labels of {part["part"]} ({part["type"]}): '
-                    f'{_described(part)}'
-                )
+        self._labels = label_facts(dataset)
+        used = self._labels.get('labels_used')
+        if used:
+            runner.logger.info(f'labels used in training: {_counted(used)}')
+        mask = self._labels.get('label_mask') or {}
+        # Of a concatenation, the parts have the masks.
+        if mask and 'parts' not in mask:
+            runner.logger.info(f'label mask: {_described(mask)}')
+        for part in mask.get('parts', ()):
+            runner.logger.info(
+                f'labels of {part["part"]} ({part["type"]}): '
+                f'{_described(part)}'
+            )
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Note the labels: wrappers of mmengine and torch say nothing of
+        them, or only those of their first data set.
+        """
+        if self._labels:
+            facts = checkpoint['meta'].setdefault('dataset_meta', {})
+            facts.update(self._labels)
 
     def before_val(self, runner: Runner) -> None:
         """Compare with the validation set, hand the tasks on."""
@@ -137,9 +156,12 @@ def compare_tasks(
 
 def _described(mask: Mapping) -> str:
     """The summary of a label mask as a line of the log."""
-    counts = ', '.join(f'{t} {n}' for t, n in mask['labels'].items())
     return (
         f'protocol {mask["protocol"]}, seed {mask["seed"]}, source '
-        f'{mask["source"]}, {mask["images"]} images ({counts}), sha256 '
-        f'{mask["sha256"]}'
+        f'{mask["source"]}, {_counted(mask)}'
     )
+
+
+def _counted(labels: Mapping) -> str:
+    counts = ', '.join(f'{t} {n}' for t, n in labels['labels'].items())
+    return f'{labels["images"]} images ({counts}), sha256 {labels["sha256"]}'

@@ -57,6 +57,7 @@ def facts(report: Mapping[str, Any]) -> dict[str, Any]:
         report: What a ``metrics.json`` holds.
     """
     data = report.get('test_data') or {}
+    used = report.get('labels_used') or {}
     mask = report.get('label_mask')
     # Every label is every label, over however many tasks it was written down.
     if mask is None or mask['protocol'] == 'full':
@@ -73,6 +74,10 @@ def facts(report: Mapping[str, Any]) -> dict[str, Any]:
         'label_mask.sha256': labels,
         'seed': report.get('seed'),
         **{
+            f'label_mask.used.{task}': number
+            for task, number in (used.get('labels') or {}).items()
+        },
+        **{
             # As JSON has it, which knows no tuples.
             f'scoring.{task}': json.loads(json.dumps(how))
             for task, how in (report.get('scoring') or {}).items()
@@ -87,7 +92,8 @@ def differing(
 ) -> dict[str, tuple[Any, ...]]:
     """The facts in which two results differ, each with both values.
 
-    How a task is scored is compared where both have it.
+    How a task is scored, and how many labels of it were trained on, is
+    compared where both have it.
 
     Args:
         first: What a ``metrics.json`` holds.

@@ -1,5 +1,12 @@
 """The multi-task network and its modules."""
 
+from .checkpoint_fit import (
+    check_meaning,
+    check_weights,
+    differences,
+    trained_tasks,
+    weights_of,
+)
 from .data_preprocessor import MultiTaskDataPreprocessor
 from .heads import MultiTaskHead, RetrievalTransformerHead
 from .layers import (
@@ -38,6 +45,11 @@ __all__ = [
     'TaskFeatures',
     'TokenMemory',
     'VectorQuantizer',
+    'check_meaning',
     'check_pretrained',
+    'check_weights',
+    'differences',
     'reduce_over_labels',
+    'trained_tasks',
+    'weights_of',
 ]

@@ -276,7 +276,7 @@ def test_training(parts, tiny_config, tool, tmp_path):
     done = tool(
         'tools/train.py', tmp_path / 'two.py', '--work-dir', tmp_path / 'run'
     )
-    assert 'protocol concatenated' in done.stdout
+    assert 'labels used in training: ' in done.stdout
     assert (
         'labels of datasets.0 (ImageFolderMTDataset): protocol as-on-disk'
     ) in done.stdout

@@ -1,6 +1,7 @@
 """The label mask as a setting of the data set and as a step."""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -106,15 +107,109 @@ def test_a_mask_inside_another_transform_is_refused(wrapper):
         scenes(pipeline=[*LOAD, wrapper()])
 
 
-def test_a_mask_out_of_sight_reads_no_hidden_label():
+class Own:
+    """A user's wrapper, of no base class, with names of its own."""
+
+    def __init__(self, inner):
+        self.steps = dict(first=inner)
+
+    def __call__(self, results):
+        return self.steps['first'](results)
+
+
+GLOBAL = PartialAnnotation(protocol='one-label')
+
+
+@pytest.mark.parametrize(
+    'wrapper',
+    [
+        lambda step: lambda results: step(results),
+        lambda step: lambda results, inner=step: inner(results),
+        lambda step: partial(lambda inner, results: inner(results), step),
+        lambda step: partial(step),
+        lambda step: step.transform,
+        lambda step: lambda results: GLOBAL(results),
+        lambda step: Own(step),
+        lambda step: Own(STEP),
+        lambda step: Own(Own(dict(STEP, type='mmprotomtl.PartialAnnotation'))),
+        lambda step: partial(Own(step).__call__),
+    ],
+)
+def test_a_mask_in_something_of_the_user_is_refused(wrapper):
+    """Before a label is read; as a config, too, that is built later."""
     step = PartialAnnotation(protocol='one-label')
-    data = scenes(pipeline=[*LOAD, lambda results: step(results)])
-    with pytest.raises(RuntimeError, match='hides no labels by itself'):
-        data[0]
+    with pytest.raises(ValueError, match='PartialAnnotation.* is inside'):
+        scenes(pipeline=[*LOAD, wrapper(step)])
+
+
+def test_a_mask_that_is_put_in_later_is_refused():
     data = scenes(pipeline=LOAD)
-    data.pipeline.transforms.append(step)
+    data.pipeline.transforms.append(PartialAnnotation(protocol='one-label'))
     with pytest.raises(RuntimeError, match="protocol='one-label', seed=0"):
         data[0]
+
+
+def drop_loaded(results):
+    results['gt_maps'].pop('depth')
+    return results
+
+
+def drop_path(results):
+    results['labels'].pop('depth')
+    return results
+
+
+def drop_packed(results):
+    results['data_samples'].gt_maps.pop('depth')
+    return results
+
+
+@pytest.mark.parametrize('part', ['loaded', 'path', 'packed'])
+@pytest.mark.parametrize('mask', [None, 'full'])
+def test_labels_that_a_transform_drops_are_refused(part, mask):
+    pack = dict(type='PackMultiTaskInputs')
+    pipeline = dict(
+        loaded=[*LOAD, drop_loaded, pack],
+        path=[drop_path, *LOAD, pack],
+        packed=[*LOAD, pack, drop_packed],
+    )[part]
+    data = scenes(pipeline=pipeline, partial_labels=mask)
+    with pytest.raises(
+        RuntimeError,
+        match="image '3': transforms .* have removed the label of depth, so",
+    ):
+        data[3]
+
+
+def test_labels_that_a_transform_adds():
+    """A label that is computed, refused where the mask hides it."""
+
+    def derive(results):
+        results['gt_maps']['depth'] = np.ones((8, 8), np.float32)
+        return results
+
+    given = dict(pipeline=[*LOAD, derive])
+    data = scenes(partial_labels='one-label', **given)
+    of_depth = [row == ('depth',) for row in data.label_mask.labelled.values()]
+    assert 0 < sum(of_depth) < len(of_depth)
+    assert set(data[of_depth.index(True)]['gt_maps']) == {'depth'}
+    with pytest.raises(RuntimeError, match='added the label of depth'):
+        data[of_depth.index(False)]
+
+    class Without(SyntheticScenesDataset):
+        def load_data_list(self):
+            infos = super().load_data_list()
+            for info in infos:
+                del info['labels']['depth']
+            return infos
+
+    data = Without(num_scenes=1, size=(8, 8), **given)
+    assert 'depth' in data[0]['gt_maps']
+
+
+def test_pictures_without_labels_are_no_contradiction():
+    assert 'gt_maps' not in scenes(pipeline=LOAD[:1])[0]
+    assert scenes(pipeline=[lambda results: 'of another kind'])[0]
 
 
 def test_the_settings_are_those_of_partial_labels():

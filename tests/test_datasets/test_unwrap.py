@@ -5,6 +5,7 @@ from mmengine.dataset import (
     RepeatDataset,
 )
 from mmengine.registry import DefaultScope
+from mmengine.runner.runner import _SlicedDataset
 from torch.utils.data import ConcatDataset as TorchConcat
 from torch.utils.data import Subset
 
@@ -70,6 +71,15 @@ def test_each_wrapper(wrap):
     data = SyntheticScenesDataset(num_scenes=2)
     ((_, leaf),) = leaf_datasets(wrap(data))
     assert isinstance(leaf, SyntheticScenesDataset)
+
+
+def test_num_batch_per_epoch_is_no_key():
+    """And it answers for what is inside it, which must not be passed over."""
+    data = SyntheticScenesDataset(num_scenes=4)
+    parts = Subset(Subset(data, [0, 1, 2]), [1, 2])
+    sliced = _SlicedDataset(parts, 1)
+    assert wrapped_datasets(sliced, 'a') == [('a', parts)]
+    assert list(leaf_datasets(sliced, 'a')) == [('a.dataset.dataset', data)]
 
 
 def test_attributes_of_a_data_set_do_not_make_it_a_wrapper():

@@ -84,11 +84,16 @@ def test_a_choice_on_test_data_has_to_be_asked_for(runner):
         train.logger.addHandler(logging.StreamHandler(log := io.StringIO()))
         train.train()
         assert ('selected_on: test' in log.getvalue()) == (on == 'test')
+        # One image is held out: one of its two labels is hidden.
+        hidden = 'chooses by 1 labels that the label mask hides'
+        assert (hidden in log.getvalue()) == (name == 'holdout')
         (best,) = Path(train.work_dir).glob('best_*.pth')
         report = score(runner(f'{name} tested', load_from=str(best)))
         assert report['selected_on'] == on
         assert report['selection']['checkpoint'] == 'best'
         assert report['selection']['metric'] == 'semseg/mIoU'
+        number = 1 if name == 'holdout' else None
+        assert report['selection'].get('hidden_labels') == number
     last = score(runner('last', load_from=f'{train.work_dir}/epoch_1.pth'))
     assert last['selection'] == dict(checkpoint='last')
 
@@ -203,3 +208,47 @@ def test_the_command_line(runner, checkpoint, tool, tmp_path):
     report = json.loads((second / 'metrics.json').read_text())
     assert report['metrics']['delta_m'] == 0
     assert report['reference'] == [str(reference)]
+
+
+@pytest.mark.parametrize('wrapper', ['none', 'ConcatDataset'])
+def test_the_labels_are_those_that_were_used(runner, wrapper):
+    """Log, checkpoint and metrics.json: of 8 images, 3 are trained on."""
+    name = f'labels of {wrapper}'
+    cfg = runner(name).cfg
+    own = cfg.train_dataloader.dataset
+    own.partial_labels = dict(protocol='random-label', seed=3)
+    own.pipeline = [step for step in own.pipeline if 'Random' not in step.type]
+    mask = SyntheticScenesDataset(
+        num_scenes=8, tasks=KEPT, partial_labels=own.partial_labels
+    ).label_mask
+    rows = {sample: mask.labelled[sample] for sample in '012'}
+    loader = cfg.train_dataloader
+    loader.batch_size, loader.num_batch_per_epoch = 1, 3
+    if wrapper != 'none':
+        loader.dataset = dict(type=wrapper, datasets=[own, dict(own)])
+        rows = {f'0-{sample}': row for sample, row in rows.items()}
+    train = Runner.from_cfg(cfg)
+    train.logger.addHandler(logging.StreamHandler(log := io.StringIO()))
+    train.train()
+    text = json.dumps(
+        {sample: sorted(row) for sample, row in rows.items()},
+        separators=(',', ':'),
+    )
+    labels = {
+        task: sum(task in row for row in rows.values())
+        for task in ('depth', 'semseg')
+    }
+    expected = dict(
+        images=3, labels=labels, sha256=sha256(text.encode()).hexdigest()
+    )
+    said = ', '.join(f'{task} {number}' for task, number in labels.items())
+    assert (
+        f'labels used in training: 3 images ({said}), sha256 '
+        f'{expected["sha256"]}\n'
+    ) in log.getvalue()
+    load_from = f'{train.work_dir}/epoch_1.pth'
+    report = score(runner(f'{name} tested', load_from=load_from))
+    assert report['labels_used'] == expected
+    found = report['label_mask']
+    hashes = [part['sha256'] for part in found.get('parts', [found])]
+    assert hashes == [mask.sha256] * (1 if wrapper == 'none' else 2)

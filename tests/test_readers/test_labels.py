@@ -352,7 +352,7 @@ def test_vectors_of_whole_numbers(tmp_path, dtype):
     np.save(path, axes)
     assert np.array_equal(read_label(str(path), kind='measure'), axes)
     np.save(path, axes * 2)
-    with pytest.raises(DataFileError, match='whole numbers up to 2 where'):
+    with pytest.raises(DataFileError, match='up to 2 where unit vectors'):
         read_label(str(path), kind='measure')
     # A depth map of one channel may hold any number.
     np.save(path, axes[0] * 2)

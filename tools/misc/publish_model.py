@@ -25,7 +25,9 @@ from mmprotomtl.utils.errors import DataFileError
 from mmprotomtl.utils.files import write_bytes
 
 #: Of the meta information, what a user of the weights wants to know.
-META = ('epoch', 'iter', 'seed', 'dataset_meta', 'mmengine_version', 'cfg')
+META = (
+    'epoch', 'iter', 'seed', 'dataset_meta', 'mmengine_version', 'cfg', 'run',
+)  # fmt: skip
 
 
 def plain(value: Any) -> Any:

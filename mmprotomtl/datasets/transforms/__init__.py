@@ -2,7 +2,7 @@
 
 from .allowed import check_pipeline
 from .formatting import PackMultiTaskInputs
-from .loading import LoadMultiTaskAnnotations, LoadMultiTaskImage
+from .loading import LoadMultiTaskAnnotations, LoadMultiTaskImage, load_image
 from .partial_annotation import PartialAnnotation, is_step
 from .processing import (
     MultiTaskRandomFlip,
@@ -30,4 +30,5 @@ __all__ = [
     'PartialAnnotation',
     'check_pipeline',
     'is_step',
+    'load_image',
 ]

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from mmcv.transforms import BaseTransform
@@ -99,24 +101,50 @@ def _inside(step: Any, seen: set[int] | None = None) -> Iterator[Any]:
     """Find :class:`PartialAnnotation` inside another transform.
 
     All attributes are searched, because wrappers (``RandomApply``,
-    ``Compose``, ``TestTimeAug``, ...) use different names.
+    ``Compose``, ``TestTimeAug``, ...) use different names; and so are the
+    attributes of a user's own callables, what functions enclose, and configs
+    that are not built yet.
     """
     seen = set() if seen is None else seen
     if id(step) in seen:
         return
     seen.add(id(step))
-    if isinstance(step, Mapping):
-        held: Iterable = step.values()
-    elif isinstance(step, (list, tuple)):
-        held = step
-    elif isinstance(step, BaseTransform) or hasattr(step, 'transforms'):
-        held = vars(step).values()
-    else:
-        return
-    for item in held:
-        if isinstance(item, PartialAnnotation):
+    for item in _held(step):
+        if is_step(item, PartialAnnotation):
             yield item
         yield from _inside(item, seen)
+
+
+def _held(step: Any) -> Iterable:
+    """Return what a transform, or something inside it, consists of."""
+    if isinstance(step, Mapping):
+        return step.values()
+    if isinstance(step, (list, tuple, set)):
+        return step
+    if isinstance(step, partial):
+        return (step.func, step.args, step.keywords)
+    if isinstance(step, MethodType):
+        return (step.__self__,)
+    if isinstance(step, FunctionType):
+        return _enclosed(step)
+    # Of objects that can be called, as transforms are.
+    if isinstance(step, (type, ModuleType)) or not callable(step):
+        return ()
+    return getattr(step, '__dict__', {}).values()
+
+
+def _enclosed(function: FunctionType) -> Iterator[Any]:
+    """Yield what a function has from around it: closure and defaults."""
+    yield from function.__defaults__ or ()
+    yield from (function.__kwdefaults__ or {}).values()
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # A variable that has no value yet.
+            continue
+    for name in function.__code__.co_names:
+        if isinstance(function.__globals__.get(name), PartialAnnotation):
+            yield function.__globals__[name]
 
 
 def is_step(step: Any, *kinds: type) -> bool:
