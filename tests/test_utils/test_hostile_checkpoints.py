@@ -188,7 +188,10 @@ def test_the_inferencer_is_told_that_a_file_can_be_trusted(in_tmp):
 
 
 def test_no_other_place_unpickles():
-    calls = r'(=|return) torch\.load\(|[^_]pickle\.loads?\(|allow_pickle=True|load_url\('
+    calls = (
+        r'(=|return) torch\.load\(|[^_]pickle\.loads?\(|allow_pickle=True'
+        r'|load_url\('
+    )
     found = [
         str(path.relative_to(ROOT))
         for folder in ('mmprotomtl', 'tools', 'demo')
