@@ -337,7 +337,7 @@ def mutate_pickle(content: bytes, rng: random.Random) -> bytes:
                         b'c__builtin__\ngetattr\n',
                         b'cnumpy\ndtype\n', b'ctorch\nSize\n', b'N', b'K\x01',
                         b'J\xff\xff\xff\x7f',
-                        b'2\x86' * 70, b'(2l' * 70,
+                        b'q\xfeh\xfe\x86' * 60,
                         b'ctorch._utils\n_rebuild_tensor_v2\n', b'h\x00',
                     ]
                 )  # fmt: skip

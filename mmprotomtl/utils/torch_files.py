@@ -272,7 +272,12 @@ def _read_zip(file: BinaryIO, size: int, torch_file: _TorchFile) -> Any:
             raise ForbiddenName('a program (TorchScript)')
         if len(names) != len(infos) or 'data.pkl' not in names:
             raise pickle.UnpicklingError('an archive, but not of torch.save')
-        if any(info.compress_type != zipfile.ZIP_STORED for info in infos):
+        if any(
+            info.compress_type != zipfile.ZIP_STORED
+            # zipfile would take memory for the one, whatever the other says.
+            or info.compress_size != info.file_size
+            for info in infos
+        ):
             raise pickle.UnpicklingError('a compressed archive')
         if sum(info.file_size for info in infos) > size:
             raise pickle.UnpicklingError('an archive whose parts overlap')

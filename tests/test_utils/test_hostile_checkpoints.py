@@ -417,6 +417,20 @@ def test_archives_that_unpack_to_more():
         load_checkpoint('b.pth')
 
 
+def test_an_archive_that_claims_a_size_of_gigabytes(in_tmp):
+    """Found by benchmarks/fuzz_readers.py, --seed 1."""
+    torch.save(dict(a=torch.zeros(3)), 'a.pth')
+    content = bytearray((in_tmp / 'a.pth').read_bytes())
+    name = b'archive/byteorder' if b'archive/' in content else b'a/byteorder'
+    # The entry in the directory at the end: its size in the archive.
+    place = content.rindex(name) - 46
+    assert content[place : place + 4] == b'PK\1\2'
+    content[place + 20 : place + 24] = b'\xf0\xf0\xf0\xf0'
+    (in_tmp / 'a.pth').write_bytes(content)
+    with pytest.raises(DataFileError, match='a compressed archive'):
+        load_checkpoint('a.pth')
+
+
 def test_damaged_numbers_are_noticed(in_tmp):
     torch.save(dict(a=torch.full((10**5,), 3.0)), 'a.pth')
     content = bytearray((in_tmp / 'a.pth').read_bytes())
