@@ -18,8 +18,11 @@ NEEDS := setup.py pyproject.toml $(wildcard requirements/*.txt)
 demo: install
 	$(BIN)/python demo/demo.py
 
+# A worker a core, each with one thread: more threads than cores would make
+# them wait for each other.
 test: $(VENV)/.tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 \
+		--dist loadfile
 
 test-oldest:
 	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=requirements/oldest.txt

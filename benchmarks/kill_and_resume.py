@@ -32,6 +32,7 @@ from prettytable import PrettyTable
 
 from mmprotomtl.registry import HOOKS
 from mmprotomtl.testing import tiny_run
+from mmprotomtl.utils.checkpoint_files import load_checkpoint
 from mmprotomtl.utils.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -174,7 +175,7 @@ def kill_once(
 def state(work_dir: Path, epochs: int) -> dict[str, torch.Tensor]:
     """Weights, and moments of the optimizer, at the end of a run."""
     path = work_dir / f'epoch_{epochs}.pth'
-    checkpoint = torch.load(path, weights_only=False)
+    checkpoint = load_checkpoint(str(path))
     moments = {
         f'optimizer.{number}.{key}': value
         for number, values in checkpoint['optimizer']['state'].items()

@@ -18,9 +18,8 @@ started again with the same file. Needs Linux and one core.
 example after writing new ones, or with a larger ``--budget``. What each mutant
 did at first is kept as ``first``.
 
-``survived`` are the mutants that no test noticed, among them those of lines
-that no in-process test executes. ``killed`` are those with a failing test,
-with an error at import, or with more than the tests' time of CPU.
+``survived`` are the mutants that no test noticed. ``killed`` are those with a
+failing test, with an error at import, or with more than the tests' time.
 """
 
 import argparse
@@ -71,6 +70,8 @@ HEAVY = (
     'mmengine.runner', 'mmpretrain.models', 'mmseg.models', 'pytest',
     'scipy.optimize', 'scipy.sparse',
 )  # fmt: skip
+#: The lines of a whole file.
+WHOLE = (0, 10**9)
 #: Comparisons that mean the same for the values that Python shares.
 SAME = ('Is_Eq', 'Eq_Is', 'IsNot_NotEq', 'NotEq_IsNot')
 
@@ -366,28 +367,41 @@ def known_baseline(root: Path, room: str, commit: str) -> dict:
             known = merged['lines'].setdefault(file, {})
             for line, tests in lines.items():
                 known[line] = sorted({*known.get(line, ()), *tests})
+    seen = {
+        test
+        for lines in merged['lines'].values()
+        for tests in lines.values()
+        for test in tests
+    }
+    merged['programs'] = sorted(set(merged['seconds']) - seen)
     return merged
 
 
 def tests_of(mutant: dict, base: dict, budget: float, root: Path) -> list[str]:
     """The tests that meet a mutant, quick ones first.
 
-    Those that execute its line. Lines that are executed by no test alone, such
-    as defaults of arguments, meet those of their function, and lines outside
-    of functions, which are run at import, those of their file.
+    Those that execute its line. A line that is run at import, where coverage
+    knows only the first test to import it, meets the tests of its function if
+    it is in the head of one, else those of its file, else all of its room.
+    What no test executes meets the tests that start programs: those that
+    execute nothing of the package themselves.
     """
     seconds = base['seconds']
     lines = base['lines'].get(mutant['file'], {})
-    tests = lines.get(str(mutant['line']))
-    if not tests:
-        source = (root / mutant['file']).read_text()
-        first, last = function_at(source, mutant['line'])
+    source = (root / mutant['file']).read_text()
+    first, last, in_body = function_at(source, mutant['line'])
+    if in_body:
+        tests = lines.get(str(mutant['line']))
+    else:
         tests = {
             test
             for line, found in lines.items()
-            if first <= int(line) <= last
+            if first <= int(line) <= last and function_at(source, int(line))[2]
             for test in found
         }
+        if (first, last) == WHOLE:
+            tests = tests or set(seconds)
+    tests = tests or base['programs']
     tests = sorted((t for t in tests if t in seconds), key=seconds.get)
     chosen, spent = [], 0.0
     for test in tests:
@@ -398,17 +412,26 @@ def tests_of(mutant: dict, base: dict, budget: float, root: Path) -> list[str]:
     return chosen
 
 
-def function_at(source: str, line: int) -> tuple[int, int]:
-    """The first and last line of the innermost function at a line; of the
-    whole file where there is none.
+def function_at(source: str, line: int) -> tuple[int, int, bool]:
+    """The first and last line of the innermost function at a line, and whether
+    the line is in its body; :data:`WHOLE` where there is none.
     """
-    spans = [
-        (node.lineno, node.end_lineno)
-        for node in ast.walk(ast.parse(source))
+    found = [
+        node
+        for node in ast.walk(parsed(source))
         if isinstance(node, ast.FunctionDef)
         and node.lineno <= line <= node.end_lineno
     ]
-    return min(spans, key=lambda s: s[1] - s[0], default=(0, len(source)))
+    if not found:
+        return *WHOLE, False
+    inner = max(found, key=lambda node: node.lineno)
+    return inner.lineno, inner.end_lineno, line >= inner.body[0].lineno
+
+
+@functools.cache
+def parsed(source: str) -> ast.Module:
+    """The tree of a file's text."""
+    return ast.parse(source)
 
 
 def apply(root: Path, mutant: dict, stamp: int) -> tuple[str, str]:

@@ -10,8 +10,14 @@ from pathlib import Path
 from mmengine.config import DictAction
 from mmengine.runner import Runner
 
-from mmprotomtl.engine import checkpoint_meta, load_config, take_facts
+from mmprotomtl.engine import (
+    check_whole,
+    checkpoint_meta,
+    load_config,
+    take_facts,
+)
 from mmprotomtl.models.segmentors.inference import TTA
+from mmprotomtl.utils.checkpoint_files import TRUST, trust
 from mmprotomtl.utils.launch import prepare_cpu_launch
 
 #: What draws, in a config that has no such hook.
@@ -41,6 +47,7 @@ def parse_args() -> argparse.Namespace:
         help='load a checkpoint of which only a part fits the network; the '
         'rest stays random',
     )
+    parser.add_argument('--trust-checkpoint', action='store_true', help=TRUST)
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -64,6 +71,9 @@ def main() -> None:
     args = parse_args()
     if not Path(args.checkpoint).exists() and '://' not in args.checkpoint:
         raise SystemExit(f'{args.checkpoint}: no such checkpoint')
+    check_whole(args.checkpoint)
+    if args.trust_checkpoint:
+        trust(args.checkpoint)
     cfg = load_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
     if args.work_dir is not None:

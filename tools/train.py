@@ -12,11 +12,17 @@ from mmengine.runner import Runner
 
 from mmprotomtl.engine import (
     explain_full_disk,
-    latest_checkpoint,
     load_config,
+    lock_run,
+    settle_resume,
 )
 from mmprotomtl.registry import RUNNERS
-from mmprotomtl.utils.launch import prepare_cpu_launch, use_mixed_precision
+from mmprotomtl.utils.checkpoint_files import TRUST, trust
+from mmprotomtl.utils.launch import (
+    launched_rank,
+    prepare_cpu_launch,
+    use_mixed_precision,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,7 +38,14 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='auto|CKPT',
-        help='go on from a checkpoint; auto: the last one of the work dir',
+        help='go on from a checkpoint; auto: of those of the work dir that '
+        'are whole the furthest',
+    )
+    parser.add_argument(
+        '--resume-anyway',
+        action='store_true',
+        help='go on even if settings differ from those of the run that wrote '
+        'the checkpoint',
     )
     parser.add_argument(
         '--allow-partial',
@@ -40,6 +53,7 @@ def parse_args() -> argparse.Namespace:
         help='load weights (load_from) of which only a part fits the network, '
         'to train the rest from scratch',
     )
+    parser.add_argument('--trust-checkpoint', action='store_true', help=TRUST)
     parser.add_argument(
         '--amp',
         nargs='?',
@@ -85,14 +99,32 @@ def main() -> None:
         use_mixed_precision(cfg, args.amp)
     if args.resume not in (None, 'auto'):
         cfg.resume, cfg.load_from = True, args.resume
-    elif args.resume or (cfg.get('resume') and not cfg.get('load_from')):
-        cfg.load_from = latest_checkpoint(cfg.work_dir)
-        # Else mmengine looks for one itself, and takes a half-written one.
-        cfg.resume = cfg.load_from is not None
-    prepare_cpu_launch(args.launcher, cfg)
-    # MultiTaskRunner, or FlexibleRunner for weights spread over several GPUs.
-    build = RUNNERS.build if cfg.get('runner_type') else Runner.from_cfg
-    with explain_full_disk(cfg.work_dir):
+    elif args.resume:
+        cfg.resume, cfg.load_from = True, None
+    if args.resume_anyway:
+        if not cfg.get('resume') or 'same_run' not in cfg.default_hooks:
+            raise SystemExit(
+                '--resume-anyway: nothing is compared without --resume and '
+                'default_hooks.same_run'
+            )
+        cfg.default_hooks.same_run.allow_differences = True
+    if args.trust_checkpoint:
+        if not cfg.get('load_from'):
+            raise SystemExit(
+                '--trust-checkpoint: name the checkpoint that is meant, by '
+                '--resume CKPT or load_from'
+            )
+        trust(cfg.load_from)
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint')
+    first = launched_rank(args.launcher) == 0
+    with (
+        explain_full_disk(cfg.work_dir, hook),
+        lock_run(cfg.work_dir, first),
+    ):
+        settle_resume(cfg)
+        prepare_cpu_launch(args.launcher, cfg)
+        # MultiTaskRunner, or FlexibleRunner for weights spread over GPUs.
+        build = RUNNERS.build if cfg.get('runner_type') else Runner.from_cfg
         build(cfg).train()
 
 

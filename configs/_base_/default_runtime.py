@@ -29,6 +29,8 @@ default_hooks = dict(
     prototype_log=dict(type='PrototypeLogHook'),
     metrics_file=dict(type='MetricsFileHook'),
     schedule=dict(type='ScheduleHook'),
+    same_run=dict(type='SameRunHook'),
+    finite_predictions=dict(type='FinitePredictionsHook'),
 )
 custom_hooks = []
 visualizer = dict(

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import mmcv
 import numpy as np
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
@@ -30,6 +29,10 @@ from mmprotomtl.models.checkpoint_fit import (
 from mmprotomtl.readers import image_file
 from mmprotomtl.registry import INFERENCERS, TRANSFORMS
 from mmprotomtl.structures import MultiTaskDataSample
+from mmprotomtl.utils.checkpoint_files import trust
+from mmprotomtl.utils.files import output_path
+from mmprotomtl.utils.stored_config import read_stored_config
+from mmprotomtl.visualization import write_picture
 
 
 class _Picture(NamedTuple):
@@ -50,17 +53,26 @@ def _file(image: str | Path | np.ndarray) -> Any:
     )
 
 
-def stored_config(checkpoint: str) -> Config:
+def stored_config(checkpoint: str, trust_checkpoint: bool = False) -> Config:
     """The config of the run that wrote a checkpoint.
 
+    Args:
+        checkpoint: The file.
+        trust_checkpoint: Whether to execute the text as Python, as mmengine
+            does it; else only plain values are read.
+
     Raises:
-        ValueError: The checkpoint holds none.
+        ValueError: The checkpoint holds none, or one that would have to be
+            executed, see
+            :func:`mmprotomtl.utils.stored_config.read_stored_config`.
     """
     text = checkpoint_meta(checkpoint).get('cfg')
     if text is None:
         raise ValueError(
             f'{checkpoint} holds no config: give the config file as `model`'
         )
+    if not trust_checkpoint:
+        return read_stored_config(text, str(checkpoint))
     return Config.fromstring(text, file_format='.py')
 
 
@@ -130,10 +142,15 @@ class MultiTaskInferencer(BaseInferencer):
         show_progress: Whether to show a progress bar.
         allow_partial: Whether ``weights`` of which only a part fits the model
             are loaded, with a warning; the rest of the model stays random.
+        trust_checkpoint: Whether ``weights`` may run code when they are
+            loaded, and the config in them. Without it, files with anything
+            but tensors and plain values are refused.
 
     Raises:
         ValueError: The weights are not those of the model, or were trained
             for other classes or another unit; lists what does not fit.
+        DataFileError: The weights, or the config in them, hold what could run
+            code.
     """
 
     preprocess_kwargs: ClassVar[set] = set()
@@ -148,8 +165,12 @@ class MultiTaskInferencer(BaseInferencer):
         device: str | None = None,
         show_progress: bool = False,
         allow_partial: bool = False,
+        trust_checkpoint: bool = False,
     ) -> None:
         self.allow_partial = allow_partial
+        self.trust_checkpoint = trust_checkpoint
+        if trust_checkpoint and weights is not None:
+            trust(weights)
         # mmengine builds from its root registries, by the default scope.
         init_default_scope('mmprotomtl')
         super().__init__(model, weights, device, 'mmprotomtl', show_progress)
@@ -160,7 +181,7 @@ class MultiTaskInferencer(BaseInferencer):
         """The model, from the config of a run or of a checkpoint."""
         if not cfg:
             assert weights is not None
-            cfg.update(stored_config(weights)._cfg_dict)
+            cfg.update(stored_config(weights, self.trust_checkpoint)._cfg_dict)
         share_tasks(cfg)
         if weights is not None:
             take_facts(cfg, checkpoint_meta(weights))
@@ -245,12 +266,11 @@ class MultiTaskInferencer(BaseInferencer):
             picture = self.visualizer.compose(
                 load_image(_file(image)), [('prediction', sample.pred_maps)]
             )
-            name = f'{number}_{sample.metainfo["sample_id"]}.png'
+            name = f'{number}_{sample.metainfo["sample_id"]}'
             if show:
                 self.visualizer.show(picture, name, wait_time)
             if out_dir:
-                bgr = np.ascontiguousarray(picture[..., ::-1])
-                mmcv.imwrite(bgr, str(Path(out_dir, name)))
+                write_picture(output_path(out_dir, name, '.png'), picture)
             pictures.append(picture)
         return pictures
 

@@ -1,6 +1,7 @@
 """Samplers that make the data of a run independent of who loads it."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
@@ -52,9 +53,17 @@ class SeededSampler(DefaultSampler):
 
     #: Whether the indices carry seeds.
     gives_seeds: ClassVar[bool] = True
+    _left_out = 0
+
+    def leave_out(self, number: int) -> None:
+        """Begin the next pass, and that one only, after so many indices: a
+        run that is resumed within an epoch has seen them.
+        """
+        self._left_out = number
 
     def __iter__(self) -> Iterator[SeededIndex]:
-        for index in super().__iter__():
+        left_out, self._left_out = self._left_out, 0
+        for index in islice(super().__iter__(), left_out, None):
             yield _seeded(self.seed, self.epoch, index)
 
 

@@ -5,16 +5,19 @@ from .checkpoint_fit_hook import CheckpointFitHook
 from .checkpoints import (
     AtomicCheckpointHook,
     explain_full_disk,
-    latest_checkpoint,
 )
 from .compile_hook import CompileHook
 from .early_stopping_hook import EarlyStoppingHook
+from .find_checkpoint import check_whole, latest_checkpoint, settle_resume
+from .finite_predictions_hook import FinitePredictionsHook
 from .metrics_file_hook import MetricsFileHook
 from .non_finite_loss_hook import NonFiniteLossHook
 from .optimizers import BFloat16OptimWrapper
 from .prototype_log_hook import PrototypeLogHook
 from .run_config import load_config, share_tasks
+from .run_lock import lock_run
 from .runner import MultiTaskRunner
+from .same_run_hook import SameRunHook
 from .sample_hooks import MultiTaskVisualizationHook, SavePredictionsHook
 from .schedule_hook import ScheduleHook
 from .seed_hook import IterSeedHook
@@ -28,19 +31,24 @@ __all__ = [
     'CheckpointSelectionHook',
     'CompileHook',
     'EarlyStoppingHook',
+    'FinitePredictionsHook',
     'IterSeedHook',
     'MetricsFileHook',
     'MultiTaskRunner',
     'MultiTaskVisualizationHook',
     'NonFiniteLossHook',
     'PrototypeLogHook',
+    'SameRunHook',
     'SavePredictionsHook',
     'ScheduleHook',
     'TaskCheckHook',
+    'check_whole',
     'checkpoint_meta',
     'explain_full_disk',
     'latest_checkpoint',
     'load_config',
+    'lock_run',
+    'settle_resume',
     'share_tasks',
     'take_facts',
 ]

@@ -1,8 +1,7 @@
 """Checkpoints that are either whole or not there."""
 
 import errno
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 
 from mmprotomtl.registry import HOOKS
+from mmprotomtl.utils.errors import DataFileError
 from mmprotomtl.utils.files import write_bytes
 
+from .find_checkpoint import latest_checkpoint
 from .metric_choice import choose_by
 
 
@@ -149,42 +150,15 @@ class AtomicCheckpointHook(CheckpointHook):
                 backend.rmtree(path)
 
 
-def is_whole(path: Path) -> bool:
-    """Whether a file has the end that ``torch.save`` writes last."""
-    return path.is_file() and zipfile.is_zipfile(path)
-
-
-def latest_checkpoint(work_dir: str | Path) -> str | None:
-    """The checkpoint to go on from.
-
-    It is what ``last_checkpoint`` names; where a killed run left that file
-    empty, or what it names has gone or is not whole, it is the newest one of
-    the folder that is.
-
-    Returns:
-        The file, or None if there is none yet.
-    """
-    work_dir = Path(work_dir)
-    note = work_dir / 'last_checkpoint'
-    named = note.read_text().strip() if note.is_file() else ''
-    # Strategies that shard the model write folders, and the note last.
-    if named and (is_whole(Path(named)) or Path(named).is_dir()):
-        return named
-    found = [*work_dir.glob('epoch_*.pth'), *work_dir.glob('iter_*.pth')]
-    newest = max(
-        filter(is_whole, found),
-        key=lambda path: path.stat().st_mtime,
-        default=None,
-    )
-    return None if newest is None else str(newest)
-
-
 @contextmanager
-def explain_full_disk(work_dir: str) -> Iterator[None]:
+def explain_full_disk(
+    work_dir: str, checkpoint_hook: Mapping | None = None
+) -> Iterator[None]:
     """Say which checkpoint is left when a run ends for want of room.
 
     Args:
         work_dir: Of the run.
+        checkpoint_hook: Its ``default_hooks.checkpoint``.
 
     Raises:
         SystemExit: Instead of an ``OSError`` of a full disk or quota.
@@ -194,11 +168,21 @@ def explain_full_disk(work_dir: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        last = latest_checkpoint(work_dir)
-        left = 'There is no checkpoint yet'
-        if last is not None:
-            left = f'The last good checkpoint is {last}'
         raise SystemExit(
-            f'{error.filename or work_dir}: {error.strerror}. {left}; make '
-            'room and go on with --resume'
+            f'{error.filename or work_dir}: {error.strerror}. '
+            f'{last_good(work_dir, checkpoint_hook)}; make room and go on '
+            'with --resume'
         ) from error
+
+
+def last_good(
+    work_dir: str | Path, checkpoint_hook: Mapping | None = None
+) -> str:
+    """Says which checkpoint of a run's folder is left."""
+    try:
+        last = latest_checkpoint(work_dir, checkpoint_hook)
+    except DataFileError as error:
+        return f'No checkpoint is left: {error}'
+    if last is None:
+        return 'There is no checkpoint yet'
+    return f'The last good checkpoint is {last}'

@@ -12,6 +12,12 @@ NAMES = dict(
     PrototypeLogHook='prototype_log',
     MetricsFileHook='metrics_file',
 )
+#: Added to configs of earlier versions, which do not have them yet.
+ADDED = dict(
+    schedule=dict(type='ScheduleHook'),
+    same_run=dict(type='SameRunHook'),
+    finite_predictions=dict(type='FinitePredictionsHook'),
+)
 #: Those that mmengine's runner adds itself, and leaves out if they are None.
 _MMENGINE = (
     'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler',
@@ -24,7 +30,8 @@ def settle_hooks(cfg: Any) -> None:
 
     A hook of :data:`NAMES` in ``custom_hooks`` becomes the one of
     ``default_hooks``, with the settings that it has there, so that it is
-    registered once. A default hook that is None is left out.
+    registered once, and those of :data:`ADDED` are added. A default hook that
+    is None is left out.
 
     Args:
         cfg: The config of a run, changed in place.
@@ -51,8 +58,8 @@ def settle_hooks(cfg: Any) -> None:
         for name in NAMES.values():
             if name in moved:
                 hooks[name] = moved[name]
-        # Configs of that time do not have it yet.
-        hooks.setdefault('schedule', dict(type='ScheduleHook'))
+        for name, hook in ADDED.items():
+            hooks.setdefault(name, dict(hook))
     removed = [n for n, h in hooks.items() if h is None and n not in _MMENGINE]
     if 'checkpoint_fit' in removed:
         raise ValueError(

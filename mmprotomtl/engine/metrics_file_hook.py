@@ -91,6 +91,10 @@ class MetricsFileHook(Hook):
                 inference=getattr(unwrap(runner.model), 'test_cfg', None),
                 selection=selection,
                 selected_on=selection.get('on'),
+                # None: nobody knows; empty: one run with one setting.
+                resumed_with_differences=(self._meta.get('run') or {}).get(
+                    'resumed_with_differences'
+                ),
                 **self._tested(runner),
                 mmprotomtl=__version__,
             ),

@@ -1,4 +1,4 @@
-"""A loss that is not a number stops the run before it does harm."""
+"""Losses and weights that are no numbers stop a run before they do harm."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,14 +12,23 @@ from mmprotomtl.registry import HOOKS
 from mmprotomtl.utils.dist import sum_over_ranks
 from mmprotomtl.utils.errors import check_choice
 
+from .checkpoints import last_good
+
 
 class NonFiniteLossError(RuntimeError):
-    """A loss was NaN or infinite."""
+    """A loss, or a weight after the step, was NaN or infinite."""
+
+
+def image_name(sample: Any) -> str:
+    """What messages call the image of a data sample."""
+    meta = sample.metainfo
+    return str(meta.get('img_path') or meta.get('sample_id'))
 
 
 @HOOKS.register_module()
 class NonFiniteLossHook(Hook):
-    """Looks at the losses of each step; names loss, step and images.
+    """Looks at the losses of each step; names loss, step and images. Looks at
+    the weights before each checkpoint.
 
     To stop the run it need not hurry: the answer to "is all finite?" is asked
     of the device one step later, when it is there, and before any checkpoint
@@ -83,10 +92,7 @@ class NonFiniteLossHook(Hook):
     ) -> None:
         """Remember which images the step is made of."""
         samples: Sequence = (data_batch or {}).get('data_samples', ())
-        self._images = [
-            str(s.metainfo.get('img_path') or s.metainfo.get('sample_id'))
-            for s in samples
-        ]
+        self._images = [image_name(sample) for sample in samples]
 
     def after_train_iter(
         self,
@@ -107,8 +113,31 @@ class NonFiniteLossHook(Hook):
         self._pending = (runner.iter + 1, self._images, values)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """No checkpoint is written of a network that is broken."""
+        """No checkpoint is written of a network that is broken.
+
+        A finite loss can have a gradient that is not: then the weights are
+        broken after the step, and no loss has said so yet.
+        """
         self._ask()
+        state = checkpoint['state_dict']
+        broken = [
+            name
+            for name, value in state.items()
+            if isinstance(value, Tensor)
+            and value.is_floating_point()
+            and not value.isfinite().all()
+        ]
+        if broken:
+            hook = (runner.cfg.get('default_hooks') or {}).get('checkpoint')
+            raise NonFiniteLossError(
+                f'after step {checkpoint["meta"]["iter"]}: {len(broken)} of '
+                f'{len(state)} weights are NaN or infinite, such as '
+                f'{", ".join(broken[:3])}. Images of the step: '
+                f'{", ".join(self._images)}. No checkpoint was written of it. '
+                f'{last_good(runner.work_dir, hook)}. Go on with --resume and '
+                'a lower learning rate or clipped gradients '
+                '(optim_wrapper.clip_grad=dict(max_norm=1.0))'
+            )
 
     def after_train(self, runner: Runner) -> None:
         """Ask about the last step."""

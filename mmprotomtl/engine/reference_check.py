@@ -56,17 +56,24 @@ def facts_of_result(
             split=getattr(dataset, 'split', None),
             holdout=getattr(dataset, 'holdout', None),
             images=len(dataset),
-            ids=_hash_of_ids(dataset),
+            ids=hash_of_ids(dataset),
         ),
     )
 
 
-def _hash_of_ids(dataset: Any) -> str | None:
-    """SHA-256 over the names of a data set's images; None: they have none."""
+def hash_of_ids(dataset: Any, in_order: bool = False) -> str | None:
+    """SHA-256 over the names of a data set's images; None: they have none.
+
+    Args:
+        dataset: A data set of this package.
+        in_order: Whether another order is another data set, as to a sampler.
+    """
     if not hasattr(dataset, 'get_data_info'):
         return None
     infos = map(dataset.get_data_info, range(len(dataset)))
     names = [info.get('sample_id') for info in infos]
     if None in names:
         return None
-    return hashlib.sha256('\n'.join(sorted(names)).encode()).hexdigest()
+    if not in_order:
+        names.sort()
+    return hashlib.sha256('\n'.join(names).encode()).hexdigest()

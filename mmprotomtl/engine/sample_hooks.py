@@ -1,7 +1,6 @@
 """Predictions that a test saves, and pictures that it draws."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -10,6 +9,7 @@ from torch import Tensor
 from mmprotomtl.registry import HOOKS
 from mmprotomtl.structures import MultiTaskDataSample
 from mmprotomtl.utils.dist import unwrap
+from mmprotomtl.utils.files import output_path
 
 
 class _SampleHook(Hook):
@@ -52,7 +52,8 @@ class SavePredictionsHook(_SampleHook):
         """Save the maps of one sample."""
         tasks = unwrap(runner.model).tasks
         for name, pred in sample.pred_maps.items():
-            stem = Path(self.out_dir, name, sample.metainfo['sample_id'])
+            folder = output_path(self.out_dir, name)
+            stem = output_path(folder, sample.metainfo['sample_id'])
             stem.parent.mkdir(parents=True, exist_ok=True)
             tasks[name].save(pred.cpu().numpy(), str(stem))
 
@@ -85,5 +86,5 @@ class MultiTaskVisualizationHook(_SampleHook):
             name,
             image.cpu().numpy().transpose(1, 2, 0)[..., ::-1],
             sample,
-            out_file=str(Path(self.out_dir, f'{name}.png')),
+            out_file=str(output_path(self.out_dir, name, '.png')),
         )

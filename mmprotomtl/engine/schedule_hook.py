@@ -96,7 +96,7 @@ def _check_resumable(runner: Runner, checkpoint: dict) -> None:
         return
     epoch, done = checkpoint['meta']['epoch'], checkpoint['meta']['iter']
     length = len(runner.train_dataloader)
-    if not epoch * length <= done < (epoch + 1) * length:
+    if not epoch * length <= done <= (epoch + 1) * length:
         raise ValueError(
             f'{runner._load_from}: {done} iterations were {epoch} epochs of '
             f'the run that wrote it, but an epoch has {length} iterations '

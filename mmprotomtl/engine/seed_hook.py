@@ -35,7 +35,7 @@ class IterSeedHook(Hook):
             ValueError: It does not; the message says what to use instead.
         """
         by_iter = isinstance(runner.train_loop, IterBasedTrainLoop)
-        sampler = _sampler(runner.train_dataloader)
+        sampler = sampler_of(runner.train_dataloader)
         if isinstance(sampler, InfiniteSampler) and not by_iter:
             raise ValueError(
                 'train_dataloader.sampler.type='
@@ -78,7 +78,7 @@ def check_seeds(loader: DataLoader) -> list[str]:
     parts = list(leaf_datasets(dataset, place))
     ours = [part for _, part in parts if isinstance(part, MultiTaskDataset)]
     others = [n for n, p in parts if not isinstance(p, MultiTaskDataset)]
-    sampler = _sampler(loader)
+    sampler = sampler_of(loader)
     if ours and not getattr(sampler, 'gives_seeds', False):
         better = (
             'SeededInfiniteSampler'
@@ -133,6 +133,6 @@ def _arriving_seed(
     return 1
 
 
-def _sampler(loader: DataLoader) -> Any:
+def sampler_of(loader: DataLoader) -> Any:
     """The sampler, also below a batch sampler."""
     return getattr(loader.batch_sampler, 'sampler', loader.sampler)

@@ -30,7 +30,9 @@ class TaskCheckHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Compare with the training set, log the label mask."""
-        self._started = runner.iter
+        # Resumed within a pass over the data, it waits for a whole one.
+        length = len(runner.train_dataloader)
+        self._started = -(-runner.iter // length) * length
         dataset = runner.train_dataloader.dataset
         self._compare(runner, dataset, 'train_dataloader')
         self._labels = label_facts(dataset)

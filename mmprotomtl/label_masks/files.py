@@ -1,8 +1,7 @@
 """Read published mask files, and read and write our own manifest.
 
 Published mask files are pickles from untrusted sources, so they are never
-unpickled without restrictions: torch loads tensors and plain containers only,
-and :mod:`.pickles` reads numpy files with a small list of allowed names.
+unpickled without restrictions, see :mod:`.pickles`.
 """
 
 import hashlib
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 
 from mmprotomtl.utils.errors import DataFileError
-from mmprotomtl.utils.files import write_json
+from mmprotomtl.utils.files import read_bytes, write_json
 
 from .mask import LabelMask
 from .pickles import load_numpy, load_torch
@@ -29,6 +28,9 @@ TABLE_COLUMNS = {2: ('semseg', 'depth'), 3: ('semseg', 'depth', 'normals')}
 #: Format identifier in our manifest.
 FORMAT = 'mmprotomtl label mask 1'
 
+#: Largest mask file that is read; that of a million images has 20 million.
+MAX_BYTES = 2**27
+
 Rows = dict[str, list[str]]
 
 
@@ -39,7 +41,7 @@ def _load(path: str) -> Any:
         DataFileError: The file is missing, damaged or of an unknown format.
     """
     try:
-        content = Path(path).read_bytes()
+        content = read_bytes(path, MAX_BYTES)
     except FileNotFoundError:
         raise DataFileError(
             path,
@@ -154,9 +156,9 @@ def _of_numbers(loaded: Mapping[str, Any]) -> Rows:
     for sample, numbers in loaded.items():
         flags = np.asarray(numbers)
         if not isinstance(sample, str) or flags.shape != (5,):
-            raise ValueError(f'{sample!r} has {numbers!r}, not 5 numbers')
+            raise ValueError(f'{sample!r:.60} has not 5 numbers')
         if not np.isin(flags, (0, 1)).all():
-            raise ValueError(f'{sample!r} has {numbers!r}, not 0 or 1')
+            raise ValueError(f'{sample!r:.60} has {numbers!r:.60}, not 0 or 1')
         rows[sample] = [
             task for task, on in zip(PASCAL_COLUMNS, flags, strict=True) if on
         ]

@@ -1,128 +1,61 @@
-"""Read numpy values from an untrusted pickle, safely.
+"""Read the values of a mask file, a pickle from an untrusted source.
 
-numpy trusts the array type in a pickle: a forged type makes it interpret bytes
-of the file as pointers. So the names that such a pickle uses are mapped to the
-substitutes below, which support plain numbers, strings and lists only.
+:mod:`mmprotomtl.utils.unpickling` reads pickles without running anything in
+them. Here its result is copied to plain values, with a bound on their number:
+a list that holds one other list many times, which does the same, and so on,
+has few bytes and billions of items.
 """
 
 import io
 import pickle
-import re
-import zipfile
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
+from mmprotomtl.utils.torch_files import read_torch
+from mmprotomtl.utils.unpickling import SafeUnpickler, finish
 
-class _Function:
-    """A callable that a pickle can call, but not modify."""
-
-    __slots__ = ('_call',)
-
-    def __init__(self, call: Callable[..., Any]) -> None:
-        self._call = call
-
-    def __call__(self, *args: Any) -> Any:
-        return self._call(*args)
-
-    def __setstate__(self, state: object) -> None:
-        raise pickle.UnpicklingError('a function has no state')
+#: Deepest nesting of a mask: of its dict, lists in it, and numbers in those.
+MAX_DEPTH = 8
+#: A mask may have this many items for each byte of its file, and this many in
+#: any case. One row that many images share is stored once.
+SHARING, FEW = 10, 10_000
 
 
-class _DType:
-    """Substitute of ``numpy.dtype``: numbers, strings and objects only."""
+class _Plain:
+    """Copies values to plain ones, and counts them."""
 
-    __slots__ = ('spec',)
+    def __init__(self, size: int) -> None:
+        self.left = SHARING * size + FEW
 
-    def __init__(self, spec: Any, *_: Any) -> None:
-        if not re.fullmatch(r'b1|[iuf][1248]|U\d{1,4}|O8?', str(spec)):
-            raise pickle.UnpicklingError(f'an array of {spec!r}')
-        self.spec = str(spec)
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        _, order, subarray, names, fields, *_ = state
-        if subarray is not None or names is not None or fields is not None:
-            raise pickle.UnpicklingError('an array of records')
-        if order == '>':
-            self.spec = f'>{self.spec}'
-
-    def read(self, content: Any) -> np.ndarray:
-        """Decode raw bytes to values."""
-        if isinstance(content, str):
-            content = content.encode('latin1')
-        if 'O' in self.spec or not isinstance(content, bytes):
-            raise pickle.UnpicklingError('objects where numbers belong')
-        return np.frombuffer(content, self.spec)
-
-
-class _Array:
-    """Substitute of ``numpy.ndarray``, of at most one dimension."""
-
-    __slots__ = ('values',)
-
-    def __init__(self, *_: Any) -> None:
-        self.values: Any = None
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        _, shape, dtype, _, content = state
-        if len(shape) > 1 or not isinstance(dtype, _DType):
-            raise pickle.UnpicklingError(f'an array of shape {shape}')
-        if isinstance(content, list):
-            values = content
-        else:
-            values = dtype.read(content).tolist()
-        if len(values) != (shape[0] if shape else 1):
-            raise pickle.UnpicklingError(f'{len(values)} values for {shape}')
-        self.values = values if shape else values[0]
-
-
-def _scalar(dtype: _DType, content: Any) -> Any:
-    (value,) = dtype.read(content).tolist()
-    return value
-
-
-def _encode(text: str, coding: str) -> bytes:
-    # Protocol 2 stores bytes as latin1 text. Other codecs are refused: some
-    # of them decompress, and a small file could fill the memory.
-    if coding not in ('latin1', 'latin-1'):
-        raise pickle.UnpicklingError(f'coding {coding!r}')
-    return text.encode('latin1')
-
-
-_NAMES = {
-    ('numpy', 'ndarray'): _Function(_Array),
-    ('numpy', 'dtype'): _Function(_DType),
-    ('_codecs', 'encode'): _Function(_encode),
-    ('collections', 'OrderedDict'): _Function(dict),
-}
-for _package in ('numpy.core', 'numpy._core'):
-    _NAMES[f'{_package}.multiarray', '_reconstruct'] = _Function(_Array)
-    _NAMES[f'{_package}.multiarray', 'scalar'] = _Function(_scalar)
-
-
-class _Unpickler(pickle.Unpickler):
-    """Unpickler that resolves the substitutes above and no other name."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return the substitute of a name; refuse all other names."""
-        if (module, name) not in _NAMES:
-            raise pickle.UnpicklingError(f'{module}.{name} is not allowed')
-        return _NAMES[module, name]
-
-
-def _plain(value: Any) -> Any:
-    """Return a copy with arrays replaced by lists."""
-    if isinstance(value, _Array):
-        return _plain(value.values)
-    if isinstance(value, dict):
-        return {_plain(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise pickle.UnpicklingError(f'a {type(value).__name__}')
+    def copy(self, value: Any, depth: int = 0) -> Any:
+        """Return a copy with arrays replaced by lists; tensors are kept."""
+        self.left -= 1
+        if depth > MAX_DEPTH or self.left < 0:
+            raise pickle.UnpicklingError(
+                f'more than {MAX_DEPTH} levels, or many more items than bytes'
+            )
+        if isinstance(value, np.ndarray):
+            if value.ndim > 1:
+                raise pickle.UnpicklingError(
+                    f'an array of shape {value.shape}'
+                )
+            self.left -= value.size
+            return self.copy(value.tolist(), depth)
+        if isinstance(value, np.generic):
+            return value.item()
+        if isinstance(value, dict):
+            return {
+                key: self.copy(item, depth + 1) for key, item in value.items()
+            }
+        if isinstance(value, (list, tuple)):
+            return [self.copy(item, depth + 1) for item in value]
+        if value is None or isinstance(
+            value, (bool, int, float, str, torch.Tensor)
+        ):
+            return value
+        raise pickle.UnpicklingError(f'a {type(value).__name__}')
 
 
 def load_numpy(content: bytes) -> Any:
@@ -145,7 +78,7 @@ def load_numpy(content: bytes) -> Any:
     shape, _, dtype = read(file)
     if shape != () or dtype.kind != 'O':
         raise ValueError(f'holds {dtype} {shape}, not one dict')
-    return _plain(_Unpickler(file, encoding='latin1').load())
+    return _Plain(len(content)).copy(finish(SafeUnpickler(file).load()))
 
 
 def load_torch(content: bytes) -> Any:
@@ -157,21 +90,5 @@ def load_torch(content: bytes) -> Any:
     Raises:
         Exception: Any exception, as for :func:`load_numpy`.
     """
-    try:
-        return torch.load(io.BytesIO(content), 'cpu', weights_only=True)
-    except pickle.UnpicklingError:
-        # The masks for PASCAL-Context contain numpy numbers, which torch
-        # refuses with weights_only.
-        if zipfile.is_zipfile(io.BytesIO(content)):
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                (name,) = (
-                    n for n in archive.namelist() if n.endswith('data.pkl')
-                )
-                file = io.BytesIO(archive.read(name))
-        else:
-            file = io.BytesIO(content)
-            # Older torch format: three pickles (magic number, protocol
-            # version, system info) come first.
-            for _ in range(3):
-                _Unpickler(file).load()
-        return _plain(_Unpickler(file).load())
+    loaded = read_torch(io.BytesIO(content), len(content))
+    return _Plain(len(content)).copy(loaded)

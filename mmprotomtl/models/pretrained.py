@@ -6,6 +6,8 @@ from mmengine.logging import print_log
 from mmengine.runner.checkpoint import _load_checkpoint
 from torch import Tensor, nn
 
+from mmprotomtl.utils.checkpoint_files import trust_if_told
+
 from .checkpoint_fit import first_names, weights_of
 
 
@@ -19,14 +21,16 @@ def check_pretrained(module: nn.Module, key: str) -> None:
 
     Args:
         module: The module, for example the backbone; its ``init_cfg`` may be
-            a list.
+            a list. ``trust_checkpoint=True`` in it lets the file run code.
         key: Key of its config, for messages.
 
     Raises:
         ValueError: No weight of the checkpoint fits. The message has keys of
             both and, if there is one, the correct ``prefix``.
     """
-    given = getattr(module, 'init_cfg', None)
+    given = trust_if_told(getattr(module, 'init_cfg', None))
+    if given is not None:
+        module.init_cfg = given
     if isinstance(given, (list, tuple)) and len(given) == 1:
         # Of a list, mmpretrain's ResNet does not see that it is pretrained,
         # and sets the last scale of each block to 0 after loading.

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmprotomtl.utils.errors import DataFileError
+from mmprotomtl.utils.files import check_regular
 
 LOOP = 'a symbolic link that leads back to itself'
 
@@ -36,6 +37,7 @@ class DataFile(NamedTuple):
             DataFileError: The file is missing, damaged or of another format.
         """
         try:
+            check_regular(self.path)
             return self.read(self.path)
         except DataFileError:
             raise
@@ -91,6 +93,7 @@ def map_npy(path: str) -> np.ndarray:
     Raises:
         DataFileError: The size of the file does not agree with its header.
     """
+    check_regular(path)
     array = np.load(path, mmap_mode='r', allow_pickle=False)
     if not isinstance(array, np.memmap):
         raise DataFileError(path, 'not an .npy file, but an .npz archive')

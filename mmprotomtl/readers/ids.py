@@ -3,9 +3,12 @@
 import codecs
 import unicodedata
 from collections.abc import Callable
-from pathlib import Path
 
 from mmprotomtl.utils.errors import DataFileError
+from mmprotomtl.utils.files import read_bytes
+
+#: Largest list that is read in bytes, and longest id in it in letters.
+MAX_BYTES, MAX_LETTERS = 2**27, 1000
 
 
 def _raise(path: str, problem: str) -> None:
@@ -61,7 +64,7 @@ def read_ids(
             is blank, invalid or repeated. The message has the line number.
     """
     try:
-        lines = plain_name(_decode(Path(path).read_bytes())).splitlines()
+        lines = _decode(read_bytes(path, MAX_BYTES)).splitlines()
     except FileNotFoundError:
         raise DataFileError(
             path, 'no such list of ids; expected one id per line'
@@ -71,8 +74,17 @@ def read_ids(
             path, f'cannot be read ({type(error).__name__}: {error})'
         ) from error
     first: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
-        if not line or not _is_id(line):
+    for number, raw in enumerate(lines, 1):
+        # To compose a long line of accents takes time of the square of its
+        # length.
+        line = plain_name(raw) if len(raw) <= MAX_LETTERS else raw
+        if len(raw) > MAX_LETTERS:
+            refuse(
+                path,
+                f'line {number} has {len(raw)} letters; an id has up to '
+                f'{MAX_LETTERS}',
+            )
+        elif not line or not _is_id(line):
             what = 'blank' if not line.strip() else f'{line[:60]!r}'
             refuse(
                 path,

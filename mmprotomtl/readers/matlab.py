@@ -9,12 +9,12 @@ import io
 import math
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from scipy.io import loadmat
 
 from mmprotomtl.utils.errors import DataFileError
+from mmprotomtl.utils.files import read_bytes
 
 #: Data types of stored values: integers, floats and text.
 _VALUES = (1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 16, 17, 18)
@@ -22,9 +22,12 @@ _INT8, _INT32, _UINT32, _MATRIX, _COMPRESSED = 1, 5, 6, 14, 15
 #: Array classes of variables.
 _CELL, _STRUCT, _CHAR, _NUMBERS = 1, 2, 4, range(6, 16)
 _COMPLEX = 0x800
-#: Maximum size of a decompressed variable in bytes; the largest labels of
-#: common data sets have 30 million.
+#: Maximum size of all variables of a file, decompressed, in bytes; the largest
+#: labels of common data sets have 30 million.
 MAX_BYTES = 2**28
+#: Maximum number of cells and fields in a variable. scipy makes an object of
+#: each, also of an empty one, which takes 8 bytes in the file.
+MAX_PARTS = 1_000_000
 #: Maximum depth of nested cells and structs.
 MAX_DEPTH = 20
 
@@ -39,7 +42,7 @@ def read_mat(path: str, key: str) -> np.ndarray:
     Raises:
         DataFileError: There is no such variable, or the file is damaged.
     """
-    content = Path(path).read_bytes()
+    content = read_bytes(path, MAX_BYTES)
     names = []
     try:
         for name in _walk_file(content, key):
@@ -55,7 +58,12 @@ def read_mat(path: str, key: str) -> np.ndarray:
             path,
             f'no variable {key!r} in it; it has {", ".join(names) or "none"}',
         )
-    return loadmat(io.BytesIO(content), variable_names=[key])[key]
+    try:
+        return loadmat(io.BytesIO(content), variable_names=[key])[key]
+    except Exception as error:
+        raise DataFileError(
+            path, f'cannot be read ({type(error).__name__}: {error})'
+        ) from error
 
 
 def mat_variables(path: str) -> list[str]:
@@ -65,7 +73,7 @@ def mat_variables(path: str) -> list[str]:
         DataFileError: The file is damaged.
     """
     try:
-        return list(_walk_file(Path(path).read_bytes(), None))
+        return list(_walk_file(read_bytes(path, MAX_BYTES), None))
     except (ValueError, zlib.error) as error:
         raise DataFileError(
             path, f'cannot be read: no Matlab file of version 5 to 7 ({error})'
@@ -81,17 +89,19 @@ def _walk_file(content: bytes, key: str | None) -> Iterator[str]:
     # Little-endian files only, as all machines of today write them.
     if content[126:128] != b'IM':
         raise ValueError(f'{len(content)} bytes without its header')
-    place = 128
+    place, left = 128, MAX_BYTES
     while place < len(content):
         kind, size, start, end = _Walk(content).tag(place, small=False)
         part = content
         if kind == _COMPRESSED:
             unpack = zlib.decompressobj()
-            part = unpack.decompress(content[start:end], MAX_BYTES)
+            # A length of 0 would mean that there is no limit.
+            part = unpack.decompress(content[start:end], max(left, 1))
             if not unpack.eof:
                 raise ValueError(
                     f'packed, and cut off or more than {MAX_BYTES} bytes'
                 )
+            left -= len(part)
             kind, size, start, _ = _Walk(part).tag(0, small=False)
         if kind != _MATRIX or not size:
             raise ValueError(f'an element of type {kind}, {size} bytes')
@@ -111,6 +121,7 @@ class _Walk:
 
     def __init__(self, content: bytes) -> None:
         self.content = content
+        self.parts_left = MAX_PARTS
 
     def numbers(self, start: int, end: int) -> list[int]:
         """Return the unsigned 32-bit integers between two offsets."""
@@ -180,7 +191,8 @@ class _Walk:
                 if len(length) != 1 or not 0 < length[0] <= 64:
                     raise ValueError(f'names of fields of {length} letters')
                 inner *= (end - start) // length[0]
-            if inner * 8 > stop - place:
+            self.parts_left -= max(inner, math.prod(shape))
+            if inner * 8 > stop - place or self.parts_left < 0:
                 raise ValueError(f'{inner} parts in {stop - place} bytes')
             for _ in range(inner):
                 part, size, start, place = self.tag(place, stop, small=False)

@@ -8,6 +8,7 @@ converted without a guess are refused with the file's name. ICC profiles and
 gamma values are ignored.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from mmprotomtl.utils.errors import DataFileError
+from mmprotomtl.utils.files import check_regular
 
 from .files import DataFile, read_npy
 
@@ -242,12 +244,13 @@ def _opened(path: str, formats: tuple[str, ...]) -> Iterator[Image.Image]:
         path: The file.
         formats: Allowed formats, in Pillow's names.
     """
-    with Image.open(path, formats=formats) as picture:
-        if picture.width * picture.height > MAX_PIXELS:
+    check_regular(path)
+    with _header(path, formats) as picture:
+        if picture.width * picture.height >= MAX_PIXELS:
             raise DataFileError(
                 path,
-                f'{picture.width} x {picture.height} pixels; more than '
-                f'{MAX_PIXELS} are not read',
+                f'{picture.width} x {picture.height} pixels; {MAX_PIXELS} '
+                'and more are not read',
             )
         # Additional images in a JPEG (MPO) are previews or other views.
         frames = getattr(picture, 'n_frames', 1)
@@ -257,6 +260,19 @@ def _opened(path: str, formats: tuple[str, ...]) -> Iterator[Image.Image]:
             )
         picture.load()
         yield picture
+
+
+def _header(path: str, formats: tuple[str, ...]) -> Image.Image:
+    """Open an image, which reads its header only."""
+    try:
+        # Pillow warns at a number of pixels that we allow.
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+            return Image.open(path, formats=formats)
+    except Image.DecompressionBombError:
+        raise DataFileError(
+            path, f'{MAX_PIXELS} pixels and more are not read'
+        ) from None
 
 
 def _bits(picture: Image.Image, path: str) -> int:

@@ -17,6 +17,8 @@ class MultiTaskDataSample(BaseDataElement):
         gt_maps (PixelData): A label ``L x H x W`` for each task that is
             labelled; a task without a label is not in it.
         pred_maps (PixelData): A prediction ``P x H x W`` for each task.
+        finite_logits (dict): Task -> whether all logits of the image were
+            finite, a bool tensor of no dimension.
 
     Meta information: ``sample_id``, ``img_path``, ``ori_shape`` (height and
     width of image and labels as loaded), ``img_shape`` (as the network gets

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from mmprotomtl.utils.errors import DataFileError, check_choice
+from mmprotomtl.utils.files import write_file
 
 #: Whose way of scoring: ours, or that of a line of published tables.
 PROTOCOLS = ('default', 'invpt', 'mtinet', 'mtpsl')
@@ -376,7 +377,7 @@ class Task(ABC):
         The default is a float32 array ``P x H x W``, ``stem`` + ``.npy``.
         """
         path = f'{stem}.npy'
-        np.save(path, value.astype(np.float32))
+        write_file(path, lambda file: np.save(file, value.astype(np.float32)))
         return path
 
     @abstractmethod
@@ -473,7 +474,8 @@ def apply_value_map(
 def save_gray(value: np.ndarray, stem: str) -> str:
     """Save ``H x W`` uint8 as ``stem`` + ``.png`` and return the file."""
     path = f'{stem}.png'
-    Image.fromarray(value.astype(np.uint8)).save(path)
+    picture = Image.fromarray(value.astype(np.uint8))
+    write_file(path, lambda file: picture.save(file, 'PNG'))
     return path
 
 

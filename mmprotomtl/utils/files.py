@@ -1,9 +1,115 @@
-"""Atomic writing of files."""
+"""Reading of regular files, atomic writing, and names of output files."""
 
+import hashlib
+import io
 import json
 import os
 import re
+import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
+
+from .errors import DataFileError
+
+#: Longest name of an output file in bytes. File systems allow 255, of which
+#: endings and the temporary name take a part.
+MAX_NAME = 200
+
+
+def check_regular(path: str | Path) -> int:
+    """Check that a path is a file of bytes, and return its size.
+
+    To read a pipe, a socket or a device may never end.
+
+    Raises:
+        DataFileError: It is a pipe, a device, a folder or the like.
+        OSError: It does not exist, or cannot be looked at.
+    """
+    state = os.stat(path)
+    if not stat.S_ISREG(state.st_mode):
+        kind = (
+            'a folder' if stat.S_ISDIR(state.st_mode) else 'a pipe or device'
+        )
+        raise DataFileError(str(path), f'{kind}, not a regular file')
+    return state.st_size
+
+
+def read_bytes(path: str | Path, limit: int) -> bytes:
+    """Read a regular file.
+
+    Args:
+        path: The file.
+        limit: Largest size in bytes.
+
+    Raises:
+        DataFileError: See :func:`check_regular`; or the file is larger.
+        OSError: It does not exist, or cannot be read.
+    """
+    size = check_regular(path)
+    if size > limit:
+        raise DataFileError(
+            str(path), f'{size} bytes; more than {limit} are not read'
+        )
+    return Path(path).read_bytes()
+
+
+def output_path(folder: str | Path, name: str, ending: str = '') -> Path:
+    """Return the path of an output file that is named after a sample.
+
+    Args:
+        folder: The output folder.
+        name: The sample's id; may have folders, as ``aachen/0001``.
+        ending: Added to the name.
+
+    Returns:
+        A path below ``folder``. Parts of ``name`` longer than
+        :data:`MAX_NAME` bytes are cut, and end with a hash of the whole.
+
+    Raises:
+        ValueError: The path would lead outside of ``folder``, or ``name`` has
+            a character that no file name can have.
+    """
+    parts = str(name).split('/')
+    wrong = any(part in ('', '.', '..') for part in parts)
+    # On Windows, these two begin a folder and a drive.
+    signs = '\\:' if os.name == 'nt' else ''
+    if wrong or any(sign < ' ' or sign in signs for sign in str(name)):
+        raise ValueError(
+            f'the sample id {str(name)[:80]!r} cannot name a file in '
+            f'{folder}: allowed are names and folders without "..", ".", '
+            'a leading "/" and control characters'
+        )
+    parts[-1] += ending
+    return Path(folder, *(_short(part) for part in parts))
+
+
+def _short(name: str) -> str:
+    """Return a name that file systems allow."""
+    raw = name.encode(errors='surrogateescape')
+    if len(raw) <= MAX_NAME:
+        return name
+    ending = Path(name).suffix
+    if len(ending) > 10:
+        ending = ''
+    kept = name.removesuffix(ending).encode(errors='surrogateescape')
+    start = kept[: MAX_NAME - 40].decode(errors='ignore')
+    return f'{start}-{hashlib.sha256(raw).hexdigest()[:16]}{ending}'
+
+
+def write_file(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file atomically by a function.
+
+    Args:
+        path: The file.
+        write: Writes the content to a buffer, as ``np.save`` does.
+
+    Raises:
+        OSError: See :func:`write_bytes`.
+    """
+    buffer = io.BytesIO()
+    write(buffer)
+    write_bytes(path, buffer.getvalue())
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -21,7 +127,8 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f'.{path.name}.{os.getpid()}')
+    # The name of the file may already be as long as the file system allows.
+    draft = path.with_name(f'.{_short(path.name)}.{os.getpid()}')
     try:
         with draft.open('wb') as file:
             file.write(content)

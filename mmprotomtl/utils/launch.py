@@ -15,6 +15,19 @@ _SLURM = dict(
 )
 
 
+def launched_rank(launcher: str) -> int:
+    """The number of this process among those that a launcher started, before
+    they know of each other.
+
+    Args:
+        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+    """
+    names = dict(
+        pytorch='RANK', slurm=_SLURM['RANK'], mpi='OMPI_COMM_WORLD_RANK'
+    )
+    return int(os.environ.get(names.get(launcher, ''), 0))
+
+
 def use_mixed_precision(cfg: Config, dtype: str) -> None:
     """Switch a run's config to mixed precision.
 

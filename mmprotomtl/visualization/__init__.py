@@ -1,5 +1,5 @@
 """Pictures of what the network sees and says."""
 
-from .multitask_visualizer import MultiTaskLocalVisualizer
+from .multitask_visualizer import MultiTaskLocalVisualizer, write_picture
 
-__all__ = ['MultiTaskLocalVisualizer']
+__all__ = ['MultiTaskLocalVisualizer', 'write_picture']

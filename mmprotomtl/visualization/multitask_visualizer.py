@@ -1,10 +1,10 @@
 """Pictures of labels and predictions, task by task."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import cv2
-import mmcv
 import numpy as np
 from mmengine.visualization import Visualizer
 from torch import Tensor
@@ -12,8 +12,22 @@ from torch import Tensor
 from mmprotomtl.registry import VISUALIZERS
 from mmprotomtl.structures import MultiTaskDataSample, content_box
 from mmprotomtl.tasks import Task, build_tasks
+from mmprotomtl.utils.files import output_path, write_bytes
 
 _HEADER = 18
+
+
+def write_picture(path: str | Path, picture: np.ndarray) -> None:
+    """Write an RGB picture atomically, in the format of the file's ending.
+
+    Raises:
+        OSError: See :func:`~mmprotomtl.utils.files.write_bytes`.
+    """
+    bgr = np.ascontiguousarray(picture[..., ::-1])
+    done, content = cv2.imencode(Path(path).suffix, bgr)
+    if not done:
+        raise OSError(f'{path}: the picture cannot be encoded')
+    write_bytes(path, content.tobytes())
 
 
 @VISUALIZERS.register_module()
@@ -92,9 +106,10 @@ class MultiTaskLocalVisualizer(Visualizer):
         if show:
             self.show(picture, win_name=name, wait_time=wait_time)
         if out_file is not None:
-            mmcv.imwrite(np.ascontiguousarray(picture[..., ::-1]), out_file)
+            write_picture(out_file, picture)
         else:
-            self.add_image(name, picture, step)
+            # Backends name files so.
+            self.add_image(str(output_path('', name)), picture, step)
 
     def compose(
         self, image: np.ndarray, rows: list[tuple[Any, ...]]

@@ -243,7 +243,7 @@ def test_the_check_lists_all_that_is_wrong(root):
 def test_images_in_formats_that_are_not_read(root):
     """They are refused where images are; a label of that name is not one."""
     (root / 'images/notes.gif').write_bytes(b'')
-    with pytest.raises(DataFileError, match=r'notes\.gif: an image that is'):
+    with pytest.raises(DataFileError, match=r'notes\.gif: an image of'):
         folder(root)
     (root / 'images/notes.gif').rename(root / 'masks/notes.gif')
     assert len(folder(root)) == 4

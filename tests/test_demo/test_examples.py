@@ -23,7 +23,6 @@ SMALL = [
     'model.head.num_heads=2',
     'train_cfg.max_epochs=1',
     'train_cfg.val_interval=1',
-    'param_scheduler.0.end=1',
     *(
         f'{loader}_dataloader.{key}'
         for loader in ('train', 'val', 'test')

@@ -17,7 +17,7 @@ DEMO = 'configs/baselines/mtl_r18_1xb8-demo_synthetic-96x128-onelabel.py'
 PROMISED = [
     'IterSeedHook', 'TaskCheckHook', 'NonFiniteLossHook', 'PrototypeLogHook',
     'MetricsFileHook', 'CheckpointSelectionHook', 'AtomicCheckpointHook',
-    'ScheduleHook',
+    'ScheduleHook', 'SameRunHook', 'FinitePredictionsHook',
 ]  # fmt: skip
 #: As configs of earlier versions have them.
 EARLIER = [
@@ -56,8 +56,9 @@ def test_they_are_run_in_the_order_of_before(tmp_path):
     cfg = load_config(ROOT / DEMO, SMALL)
     found = hooks_of(cfg, tmp_path)
     assert found == [
-        'RuntimeInfoHook', 'CheckpointFitHook', 'CheckpointSelectionHook',
-        'IterSeedHook', 'ScheduleHook', 'NonFiniteLossHook', 'IterTimerHook',
+        'SameRunHook', 'RuntimeInfoHook', 'CheckpointFitHook',
+        'CheckpointSelectionHook', 'IterSeedHook', 'ScheduleHook',
+        'FinitePredictionsHook', 'NonFiniteLossHook', 'IterTimerHook',
         'DistSamplerSeedHook', 'MultiTaskVisualizationHook', 'TaskCheckHook',
         'PrototypeLogHook', 'LoggerHook', 'MetricsFileHook',
         'ParamSchedulerHook', 'AtomicCheckpointHook',
@@ -76,7 +77,7 @@ def test_they_are_run_in_the_order_of_before(tmp_path):
 def test_a_list_of_the_user_replaces_none_of_them(tmp_path):
     path = user_config(tmp_path, "custom_hooks = [dict(type='EMAHook')]")
     found = hooks_of(load_config(path, SMALL), tmp_path)
-    assert [found.count(name) for name in [*PROMISED, 'EMAHook']] == [1] * 9
+    assert [found.count(name) for name in [*PROMISED, 'EMAHook']] == [1] * 11
 
 
 def test_configs_of_earlier_versions(tmp_path):
@@ -92,7 +93,7 @@ def test_configs_of_earlier_versions(tmp_path):
     assert hooks.non_finite_loss.patience == 3
     assert hooks.prototype_log.interval == 7
     found = hooks_of(loaded, tmp_path)
-    assert [found.count(name) for name in PROMISED] == [1] * 8
+    assert [found.count(name) for name in PROMISED] == [1] * 10
     # Listed by a user of today, too, and set by an option.
     mixed = user_config(tmp_path, f'custom_hooks = {EARLIER[2:3]!r}')
     options = {'default_hooks.non_finite_loss.patience': 5}

@@ -17,15 +17,19 @@ STEPS = []
 
 @TASKS.register_module(force=True)
 class BreakingDepth(DepthTask):
-    """Depth whose loss is NaN in some steps."""
+    """Depth whose loss is NaN in some steps, and whose gradient in others."""
 
     broken = ()
+    steep = ()
 
     def loss(self, logits, label):
         loss, count = super().loss(logits, label)
         STEPS.append(len(STEPS) + 1)
         if STEPS[-1] in self.broken:
             loss = loss * torch.nan
+        if STEPS[-1] in self.steep:
+            # 0, with an infinite slope.
+            loss = loss + torch.sqrt(logits.sum() * 0)
         return loss, count
 
 
@@ -107,6 +111,32 @@ def test_a_skipped_step_drops_what_was_accumulated():
     expected = [start, start, start, second, second, third]
     torch.testing.assert_close(torch.stack(seen), torch.stack(expected))
     assert len(warnings) == 1 and warnings[0].startswith('step 2 skipped')
+
+
+@pytest.mark.parametrize('action', ['stop', 'skip'])
+def test_broken_weights_are_not_written(runner, tmp_path, monkeypatch, action):
+    """The loss of the last step of the second epoch is finite, its gradient
+    is not.
+    """
+    monkeypatch.setattr(BreakingDepth, 'steep', (12,))
+    run = runner(action, ())
+    run.cfg.train_cfg.max_epochs = 3
+    run.cfg.default_hooks.checkpoint.max_keep_ckpts = 1
+    run.cfg.experiment_name = f'{tmp_path.name}-steep'
+    run = Runner.from_cfg(run.cfg)
+    with pytest.raises(non_finite_loss_hook.NonFiniteLossError) as error:
+        run.train()
+    good = tmp_path / 'epoch_1.pth'
+    text = str(error.value)
+    assert text.startswith('after step 12: ')
+    assert f'The last good checkpoint is {good}. Go on with --res' in text
+    assert [path.name for path in tmp_path.glob('*.pth')] == [good.name]
+    state = torch.load(good, weights_only=False)['state_dict']
+    assert all(value.isfinite().all() for value in state.values())
+    # All that is named is broken in the network.
+    named = text.split('such as ')[1].split('. Images')[0].split(', ')
+    weights = run.model.state_dict()
+    assert not any(weights[name].isfinite().all() for name in named)
 
 
 def test_patience(runner):

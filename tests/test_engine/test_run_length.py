@@ -161,6 +161,10 @@ def test_what_no_run_can_go_on_from_is_refused(tmp_path):
     cfg.default_hooks.checkpoint.save_optimizer = True
     rates(cfg)
     options['train_dataloader.batch_size'] = 4
+    with pytest.raises(ValueError, match=r'iterations_per_epoch \| 2 +\| 1'):
+        rates(cfg, options, resume=True, load_from=last)
+    # What a checkpoint without a record of its run comes to.
+    cfg.default_hooks.same_run = None
     with pytest.raises(ValueError, match=r'4 iterations were 2 epochs of .*1'):
         rates(cfg, options, resume=True, load_from=last)
 

@@ -51,4 +51,4 @@ def test_weights_of_a_part(tmp_path, log, part, as_list):
     for name, value in weights.items():
         assert torch.equal(found[name], value), name
     total = len(weights)
-    assert f'{total} of {total} tensors are those of {path}' in log.text
+    assert f'{total} of {total} tensors are loaded from {path}' in log.text

@@ -293,7 +293,7 @@ def test_metadata_that_cannot_be_read_turns_nothing(tmp_path):
 
 @pytest.mark.parametrize(('more', 'fits'), [(0, True), (1, False)])
 def test_the_greatest_number_of_pixels(tmp_path, monkeypatch, more, fits):
-    monkeypatch.setattr(pictures, 'MAX_PIXELS', H * W - more)
+    monkeypatch.setattr(pictures, 'MAX_PIXELS', H * W + 1 - more)
     path = tmp_path / 'a.png'
     path.write_bytes(pil('PNG', GRAY))
     for read in (read_picture, read_rgb):

@@ -38,4 +38,4 @@ def test_no_checkpoint(tool, tmp_path):
     path.write_bytes(b'no')
     done = tool(TOOL, path, tmp_path / 'b.pth', check=False)
     assert done.returncode == 1
-    assert f'{path}: not a checkpoint' in done.stdout
+    assert f'{path}: not a whole checkpoint' in done.stdout

@@ -14,6 +14,7 @@ import functools
 import multiprocessing
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -94,7 +95,8 @@ def read_truths(folder: Path, name: str) -> list[np.ndarray]:
     path = folder / f'{name}.mat'
     if not path.is_file():
         return [read_map(folder / f'{name}.png') != 0]
-    return [array > 0 for array in read_annotators(str(path), 'groundTruth')]
+    read: Any = functools.partial(read_annotators, key='groundTruth')
+    return [array > 0 for array in DataFile(str(path), read).load()]
 
 
 def evaluate(name: str, args: argparse.Namespace) -> np.ndarray:
@@ -112,10 +114,15 @@ def evaluate(name: str, args: argparse.Namespace) -> np.ndarray:
                 str(path),
                 f'size {pred.shape}; its ground truth has {truth.shape}',
             )
-    prob = pred / 255
-    if args.nms:
-        prob = suppress(prob)
-    return count(prob, truths, args.max_dist, args.thresholds)
+    try:
+        prob = pred / 255
+        if args.nms:
+            prob = suppress(prob)
+        return count(prob, truths, args.max_dist, args.thresholds)
+    except MemoryError as error:
+        raise DataFileError(
+            str(path), f'size {pred.shape}: not enough memory ({error})'
+        ) from None
 
 
 def warn_of_others(folder: Path, names: list[str]) -> None:

@@ -20,10 +20,14 @@ import torch
 
 import mmprotomtl
 from mmprotomtl.models.checkpoint_fit import weights_of
+from mmprotomtl.utils.checkpoint_files import TRUST, load_checkpoint, trust
+from mmprotomtl.utils.errors import DataFileError
 from mmprotomtl.utils.files import write_bytes
 
 #: Of the meta information, what a user of the weights wants to know.
-META = ('epoch', 'iter', 'seed', 'dataset_meta', 'mmengine_version', 'cfg')
+META = (
+    'epoch', 'iter', 'seed', 'dataset_meta', 'mmengine_version', 'cfg', 'run',
+)  # fmt: skip
 
 
 def plain(value: Any) -> Any:
@@ -50,12 +54,12 @@ def publish(checkpoint: str, out: str) -> Path:
         SystemExit: The checkpoint cannot be read or holds no weights.
     """
     try:
-        # Written by ourselves or by whom the user trusts: its meta
-        # information may be any object of mmengine's.
-        state = torch.load(checkpoint, 'cpu', weights_only=False)
+        state = load_checkpoint(checkpoint)
         # Of a run with a moving average, mmengine stores that here, and the
         # trained weights beside it.
         weights = weights_of(dict(state_dict=state['state_dict']))
+    except DataFileError as error:
+        raise SystemExit(str(error)) from error
     except Exception as error:
         raise SystemExit(
             f'{checkpoint}: not a checkpoint of tools/train.py '
@@ -83,7 +87,10 @@ def main() -> None:
     )
     parser.add_argument('checkpoint', help='the checkpoint')
     parser.add_argument('out', help='name of the file to write')
+    parser.add_argument('--trust-checkpoint', action='store_true', help=TRUST)
     args = parser.parse_args()
+    if args.trust_checkpoint:
+        trust(args.checkpoint)
     path = publish(args.checkpoint, args.out)
     print(f'{path} ({path.stat().st_size / 1e6:.1f} MB)')
 

@@ -185,6 +185,9 @@ class MultiTaskSegmentor(BaseSegmentor):
                 for name, value in logit.items()
             }
             sample.pred_maps = PixelData(**maps)
+            # A class is a number whatever the logits were.
+            finite = {name: v.isfinite().all() for name, v in logit.items()}
+            sample.set_field(finite, 'finite_logits', dtype=dict)
         return data_samples
 
     def inference(
