@@ -2,6 +2,7 @@
 
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any
 
@@ -63,10 +64,21 @@ class Workers:
 
     def _take(self) -> None:
         total, future = self._waiting.popleft()
-        total.add(future.result())
+        try:
+            total.add(future.result())
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                f'one of the {self._number} processes that score '
+                '(MultiTaskMetric.workers) was killed, perhaps because memory '
+                'ran out; try fewer workers'
+            ) from error
 
     def finish(self) -> None:
-        """Wait for all, and end the processes."""
+        """Wait for all, and end the processes.
+
+        Raises:
+            RuntimeError: One of them was killed.
+        """
         while self._waiting:
             self._take()
         if self._pool is not None:

@@ -116,10 +116,14 @@ def one_step(rule, reduction, pattern, rank=None, norm='frozen'):
     return losses, gradients(trainer), codes
 
 
-def many_steps(rule, rank):
-    """Codebook, counts and prototypes after 20 steps of one-label batches."""
-    trainer = Trainer(RULES[rule], 'batch')
-    wrapped = DistributedDataParallel(trainer, broadcast_buffers=False)
+def many_steps(rule, rank=None, norm='frozen'):
+    """All weights after 20 steps, in every other of which the first half of
+    the batch, which is that of rank 0, has no label.
+    """
+    trainer = Trainer(RULES[rule], 'batch', norm)
+    wrapped = trainer if rank is None else DistributedDataParallel(
+        trainer, broadcast_buffers=False
+    )  # fmt: skip
     optimizer = torch.optim.AdamW(trainer.parameters(), lr=1e-3)
     quantizer, replaced = trainer.model.neck.quantizer, torch.zeros(())
     replace = quantizer._replace_dead
@@ -150,6 +154,7 @@ def worker(rank, jobs, folder):
         one=one_step,
         many=many_steps,
         sync=lambda *step: one_step(*step, norm='sync'),
+        synced=lambda *rule: many_steps(*rule, norm='sync'),
     )
     results = {job: does[job[0]](*job[1:], rank) for job in jobs}
     torch.save(results, f'{folder}/{rank}.pth')
@@ -174,6 +179,7 @@ def two(tmp_path_factory):
     jobs = [('one', *step) for step in STEPS]
     jobs += [('many', rule) for rule in RULES]
     jobs += [('sync', 'gradient', 'batch', pattern) for pattern in SYNCED]
+    jobs += [('synced', 'gradient')]
     mp.start_processes(worker, (jobs, str(folder)), 2, start_method='spawn')
     return [torch.load(folder / f'{rank}.pth') for rank in range(2)]
 
@@ -221,3 +227,23 @@ def test_sync_bn(two, pattern):
         for name, grad in grads.items():
             error = (their_grads[name] - grad).norm()
             assert error <= 1e-3 * grad.norm() + 1e-5, name
+
+
+@pytest.mark.parametrize(
+    ('job', 'norm'), [('many', 'frozen'), ('synced', 'batch')]
+)
+def test_the_weights_after_20_steps(two, job, norm):
+    """Are those of one process, up to rounding, beside what was learned."""
+    mine = many_steps('gradient', norm=norm)
+    start = Trainer(RULES['gradient'], 'batch', norm).model.state_dict()
+    moved = 0
+    for theirs in (part[job, 'gradient'] for part in two):
+        assert theirs.keys() == mine.keys()
+        for name in start:
+            if name.endswith('num_batches_tracked'):
+                continue  # The stand-in of SyncBN does not count.
+            learned = (mine[name].double() - start[name].double()).norm()
+            error = (theirs[name].double() - mine[name].double()).norm()
+            assert error <= 2e-3 * learned + 1e-6, name
+            moved += learned > 0
+    assert moved > len(start)
