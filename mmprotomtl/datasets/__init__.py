@@ -4,6 +4,7 @@ from .check import check_config, check_dataset, format_report
 from .cityscapes import CityscapesMTDataset
 from .concat import MultiTaskConcatDataset
 from .image_folder import ImageFolderMTDataset
+from .labels_used import label_facts
 from .mtan_dataset import MTANDataset
 from .multitask_dataset import MultiTaskDataset
 from .nyudv2 import NYUDv2Dataset
@@ -67,6 +68,7 @@ __all__ = [
     'check_pipeline',
     'format_report',
     'is_step',
+    'label_facts',
     'leaf_datasets',
     'load_image',
     'sample_seed',
