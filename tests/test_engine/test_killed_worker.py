@@ -86,7 +86,10 @@ def test_a_worker_is_killed(started):
     os.kill(workers[0], signal.SIGKILL)
     assert process.wait(timeout=30) == 1
     said = f'DataLoader worker (pid {workers[0]}) is killed by signal: Killed'
-    assert said in log.read_text()
+    # Of a worker that dies while it hands over a batch, the other end of its
+    # pipe may speak first.
+    said = said, 'ConnectionResetError', 'EOFError'
+    assert any(text in log.read_text() for text in said)
     # Nobody is left behind.
     wait_for(lambda: not Path(f'/proc/{workers[1]}').exists(), 30)
 
