@@ -72,7 +72,7 @@ def used_from_outside():
                 continue
             module = importlib.import_module(node.module)
             for alias in node.names:
-                value = getattr(module, alias.name)
+                value = getattr(module, alias.name, None)
                 if inspect.isclass(value) or inspect.isfunction(value):
                     found[parts[1]].add(alias.name)
     return found
