@@ -1,5 +1,6 @@
 """Predictions that a test saves, and pictures that it draws."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from mmengine.hooks import Hook
@@ -12,7 +13,7 @@ from mmprotomtl.utils.dist import unwrap
 from mmprotomtl.utils.files import output_path
 
 
-class _SampleHook(Hook):
+class _SampleHook(Hook, ABC):
     """Does something with each predicted sample of a test."""
 
     def after_test_iter(
@@ -27,11 +28,11 @@ class _SampleHook(Hook):
         for image, sample in zip(data_batch['inputs'], outputs, strict=True):
             self.handle(runner, image, sample)
 
+    @abstractmethod
     def handle(
         self, runner: Runner, image: Tensor, sample: MultiTaskDataSample
     ) -> None:
         """Handle one image (BGR tensor ``3 x H x W``) and its sample."""
-        raise NotImplementedError
 
 
 @HOOKS.register_module()

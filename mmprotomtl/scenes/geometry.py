@@ -5,6 +5,7 @@ axes.T``, where the rows of ``axes`` are its axes in world coordinates.
 Coordinates are in metres, x right, y down, z forward. All arrays are float32.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -64,7 +65,7 @@ def times(vectors: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 @dataclass
-class Solid:
+class Solid(ABC):
     """Base class of solids; each has one material and one instance.
 
     Attributes:
@@ -129,10 +130,11 @@ class Solid:
         normal = normal / np.maximum(length, 1e-12)[:, None]
         return np.where(t > NEAR, t, FAR), times(normal, self.axes)
 
+    @abstractmethod
     def _hit(
         self, start: np.ndarray, step: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        raise NotImplementedError
+        """Intersect rays in the solid's own frame, see :meth:`hit`."""
 
 
 def _first_root(

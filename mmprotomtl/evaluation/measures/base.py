@@ -1,12 +1,13 @@
 """How a task is scored, with memory that does not grow with the data set."""
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
 
 
-class Measure:
+class Measure(ABC):
     """A score pooled over a data set by sums of sufficient statistics.
 
     Subclasses are registered in ``TASK_MEASURES`` and named by their tasks.
@@ -21,6 +22,7 @@ class Measure:
     #: Whether an image takes so long that processes of their own pay off.
     slow: ClassVar[bool] = False
 
+    @abstractmethod
     def statistics(self, pred: Tensor, label: Tensor, valid: Tensor) -> Tensor:
         """Statistics of one image.
 
@@ -32,11 +34,10 @@ class Measure:
         Returns:
             A float64 vector of a length that is the same for every image.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def compute(self, total: np.ndarray) -> dict[str, float]:
         """Scores of the summed statistics; NaN where there is no data."""
-        raise NotImplementedError
 
 
 def not_finite(values: Tensor) -> Tensor:
