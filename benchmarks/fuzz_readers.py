@@ -53,6 +53,8 @@ from mmprotomtl.label_masks import (
     read_mask_file,
     write_label_mask,
 )
+from mmprotomtl.loading.checkpoint_files import load_checkpoint
+from mmprotomtl.loading.stored_config import read_stored_config
 from mmprotomtl.readers import (
     DataFile,
     mat_variables,
@@ -66,9 +68,7 @@ from mmprotomtl.readers import (
     read_picture,
     read_rgb,
 )
-from mmprotomtl.utils.checkpoint_files import load_checkpoint
 from mmprotomtl.utils.errors import DataFileError
-from mmprotomtl.utils.stored_config import read_stored_config
 
 #: Bounds of one input: seconds, and bytes above those of an idle child.
 SECONDS, BYTES = 10, 2**30

@@ -30,9 +30,9 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from prettytable import PrettyTable
 
+from mmprotomtl.loading.checkpoint_files import load_checkpoint
 from mmprotomtl.registry import HOOKS
 from mmprotomtl.testing import tiny_run
-from mmprotomtl.utils.checkpoint_files import load_checkpoint
 from mmprotomtl.utils.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,7 +11,7 @@ from .utils.requirements import check_requirements
 check_requirements()
 
 from . import registry  # noqa: E402
-from .utils.checkpoint_files import install  # noqa: E402
+from .loading.checkpoint_files import install  # noqa: E402
 from .version import __version__  # noqa: E402
 
 install()

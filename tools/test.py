@@ -16,8 +16,8 @@ from mmprotomtl.engine import (
     load_config,
     take_facts,
 )
+from mmprotomtl.loading.checkpoint_files import TRUST, trust
 from mmprotomtl.models.segmentors.inference import TTA
-from mmprotomtl.utils.checkpoint_files import TRUST, trust
 from mmprotomtl.utils.launch import prepare_cpu_launch
 
 #: What draws, in a config that has no such hook.

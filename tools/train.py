@@ -16,8 +16,8 @@ from mmprotomtl.engine import (
     lock_run,
     settle_resume,
 )
+from mmprotomtl.loading.checkpoint_files import TRUST, trust
 from mmprotomtl.registry import RUNNERS
-from mmprotomtl.utils.checkpoint_files import TRUST, trust
 from mmprotomtl.utils.launch import (
     launched_rank,
     prepare_cpu_launch,

@@ -21,6 +21,8 @@ from mmprotomtl.datasets.transforms.loading import load_image
 from mmprotomtl.datasets.transforms.partial_annotation import is_step
 from mmprotomtl.datasets.unwrap import leaf_datasets
 from mmprotomtl.engine import checkpoint_meta, share_tasks, take_facts
+from mmprotomtl.loading.checkpoint_files import trust
+from mmprotomtl.loading.stored_config import read_stored_config
 from mmprotomtl.models.checkpoint_fit import (
     check_meaning,
     check_weights,
@@ -29,9 +31,7 @@ from mmprotomtl.models.checkpoint_fit import (
 from mmprotomtl.readers import image_file
 from mmprotomtl.registry import INFERENCERS, TRANSFORMS
 from mmprotomtl.structures import MultiTaskDataSample
-from mmprotomtl.utils.checkpoint_files import trust
 from mmprotomtl.utils.files import output_path
-from mmprotomtl.utils.stored_config import read_stored_config
 from mmprotomtl.visualization import write_picture
 
 
@@ -64,7 +64,7 @@ def stored_config(checkpoint: str, trust_checkpoint: bool = False) -> Config:
     Raises:
         ValueError: The checkpoint holds none, or one that would have to be
             executed, see
-            :func:`mmprotomtl.utils.stored_config.read_stored_config`.
+            :func:`mmprotomtl.loading.stored_config.read_stored_config`.
     """
     text = checkpoint_meta(checkpoint).get('cfg')
     if text is None:

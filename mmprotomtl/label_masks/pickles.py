@@ -1,6 +1,6 @@
 """Read the values of a mask file, a pickle from an untrusted source.
 
-:mod:`mmprotomtl.utils.unpickling` reads pickles without running anything in
+:mod:`mmprotomtl.loading.unpickling` reads pickles without running anything in
 them. Here its result is copied to plain values, with a bound on their number:
 a list that holds one other list many times, which does the same, and so on,
 has few bytes and billions of items.
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmprotomtl.utils.torch_files import read_torch
-from mmprotomtl.utils.unpickling import SafeUnpickler, finish
+from mmprotomtl.loading.torch_files import read_torch
+from mmprotomtl.loading.unpickling import SafeUnpickler, finish
 
 #: Deepest nesting of a mask: of its dict, lists in it, and numbers in those.
 MAX_DEPTH = 8

@@ -6,7 +6,7 @@ from mmengine.logging import print_log
 from mmengine.runner.checkpoint import _load_checkpoint
 from torch import Tensor, nn
 
-from mmprotomtl.utils.checkpoint_files import trust_if_told
+from mmprotomtl.loading.checkpoint_files import trust_if_told
 
 from .checkpoint_fit import first_names, weights_of
 

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 import mmprotomtl
+from mmprotomtl.loading.checkpoint_files import TRUST, load_checkpoint, trust
 from mmprotomtl.models.checkpoint_fit import weights_of
-from mmprotomtl.utils.checkpoint_files import TRUST, load_checkpoint, trust
 from mmprotomtl.utils.errors import DataFileError
 from mmprotomtl.utils.files import write_bytes
 

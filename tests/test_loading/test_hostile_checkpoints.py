@@ -24,10 +24,10 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from torch import nn
 
 from mmprotomtl.apis import MultiTaskInferencer
+from mmprotomtl.loading import checkpoint_files
+from mmprotomtl.loading.checkpoint_files import load_checkpoint, trust
 from mmprotomtl.models.pretrained import check_pretrained
 from mmprotomtl.registry import MODELS
-from mmprotomtl.utils import checkpoint_files
-from mmprotomtl.utils.checkpoint_files import load_checkpoint, trust
 from mmprotomtl.utils.errors import DataFileError
 from tests.conftest import ROOT
 
@@ -198,7 +198,7 @@ def test_no_other_place_unpickles():
         for path in (ROOT / folder).rglob('*.py')
         if re.search(calls, path.read_text())
     ]
-    assert found == ['mmprotomtl/utils/checkpoint_files.py']
+    assert found == ['mmprotomtl/loading/checkpoint_files.py']
 
 
 def test_every_scheme_of_mmengine_is_replaced(monkeypatch):

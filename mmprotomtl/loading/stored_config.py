@@ -22,7 +22,7 @@ from mmengine import registry as registries
 from mmengine.config import Config
 from mmengine.registry import Registry
 
-from .errors import DataFileError
+from mmprotomtl.utils.errors import DataFileError
 
 #: Scopes that may stand in front of the name of a class.
 SCOPES = ('mmengine', 'mmcv', 'mmseg', 'mmpretrain', 'mmprotomtl')

@@ -22,7 +22,8 @@ from mmengine.fileio import get_file_backend
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
-from .errors import DataFileError
+from mmprotomtl.utils.errors import DataFileError
+
 from .torch_files import MapLocation, read_torch
 from .unpickling import ForbiddenName
 

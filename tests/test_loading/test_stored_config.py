@@ -9,9 +9,9 @@ from mmengine.config import Config
 
 from mmprotomtl.apis import MultiTaskInferencer
 from mmprotomtl.apis.inferencer import stored_config
+from mmprotomtl.loading.stored_config import read_stored_config
 from mmprotomtl.utils.config_variables import fill_in_variables
 from mmprotomtl.utils.errors import DataFileError
-from mmprotomtl.utils.stored_config import read_stored_config
 from tests.conftest import ROOT
 
 OLD = ROOT / 'tests' / 'data' / 'checkpoint_of_b306e70'
