@@ -1,5 +1,6 @@
 """Base class of all data sets for dense multi-task prediction."""
 
+import hashlib
 import os
 import random
 from collections.abc import Mapping, Sequence
@@ -50,6 +51,11 @@ class MultiTaskDataset(BaseDataset):
             of the split. ``part='val'`` is a random ``fraction`` of its
             images, drawn with ``seed``; ``part='train'`` is all other images.
             The label mask is still made for all images of the split.
+        fixed_views: Number V of augmented views of each image. Training draws
+            one of them each time, and view v of an image is the same in every
+            epoch, run and part of the data set, so that features of a frozen
+            backbone can be kept (``FeatureCacheHook``). None: each view is a
+            new one.
         **kwargs: See :class:`mmengine.dataset.BaseDataset`.
 
     Attributes:
@@ -80,8 +86,15 @@ class MultiTaskDataset(BaseDataset):
         split: str = 'train',
         pipeline: Sequence = (),
         holdout: dict | None = None,
+        fixed_views: int | None = None,
         **kwargs,
     ) -> None:
+        if fixed_views is not None and fixed_views < 1:
+            raise ValueError(
+                f'fixed_views={fixed_views!r} is not allowed: give the number '
+                'of views of each image, 1 or more, or None'
+            )
+        self.fixed_views = fixed_views
         if split not in self.SPLITS:
             raise ValueError(
                 f'split={split!r} is not allowed for {type(self).__name__}: '
@@ -287,20 +300,23 @@ class MultiTaskDataset(BaseDataset):
         """Return one sample after the pipeline.
 
         If the index carries a seed of the sampler, all random decisions of
-        the transforms depend on this seed only. So they are the same for any
-        number of loader workers and after a resume.
+        the transforms depend on this seed only, or, with ``fixed_views``, on
+        the image and the view that the seed chooses. So they are the same for
+        any number of loader workers and after a resume.
 
         Raises:
             RuntimeError: A transform has removed the label of a task, or
                 added one that the label mask hides. What is reported of the
                 labels would not be true.
         """
-        seed = sample_seed(idx)
-        if seed is not None:
-            random.seed(seed)
-            np.random.seed(seed)
         info = self.get_data_info(idx)
         sample_id, labels = info['sample_id'], set(info['labels'])
+        seed = sample_seed(idx)
+        if seed is not None:
+            if self.fixed_views is not None:
+                seed = _view_seed(sample_id, seed % self.fixed_views)
+            random.seed(seed)
+            np.random.seed(seed)
         results = self.pipeline(info)
         problem = changed_labels(
             labels, results, self.partial_labels is not None
@@ -310,6 +326,12 @@ class MultiTaskDataset(BaseDataset):
                 f'{type(self).__name__}, image {sample_id!r}: {problem}'
             )
         return results
+
+
+def _view_seed(sample_id: str, view: int) -> int:
+    """Seed of the random transforms of a view, of 32 bits."""
+    name = f'{view} {sample_id}'.encode()
+    return int.from_bytes(hashlib.blake2b(name, digest_size=4).digest())
 
 
 def _check_holdout(

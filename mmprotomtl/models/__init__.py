@@ -8,6 +8,7 @@ from .checkpoint_fit import (
     weights_of,
 )
 from .data_preprocessor import MultiTaskDataPreprocessor
+from .feature_cache import FeatureCache, check_frozen
 from .heads import MultiTaskHead, RetrievalTransformerHead
 from .layers import (
     Attention,
@@ -32,6 +33,7 @@ __all__ = [
     'Attention',
     'CodeMemory',
     'CrossTaskMemory',
+    'FeatureCache',
     'MultiTaskDataPreprocessor',
     'MultiTaskHead',
     'MultiTaskNeck',
@@ -45,6 +47,7 @@ __all__ = [
     'TaskFeatures',
     'TokenMemory',
     'VectorQuantizer',
+    'check_frozen',
     'check_meaning',
     'check_pretrained',
     'check_weights',
