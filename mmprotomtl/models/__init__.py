@@ -1,5 +1,6 @@
 """The multi-task network and its modules."""
 
+from .backbones import EfficientNetLite0
 from .checkpoint_fit import (
     check_meaning,
     check_weights,
@@ -32,6 +33,7 @@ __all__ = [
     'Attention',
     'CodeMemory',
     'CrossTaskMemory',
+    'EfficientNetLite0',
     'MultiTaskDataPreprocessor',
     'MultiTaskHead',
     'MultiTaskNeck',
