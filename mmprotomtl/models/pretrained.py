@@ -44,7 +44,7 @@ def _check(module: nn.Module, key: str, cfg: Mapping) -> None:
     source, prefix = cfg['checkpoint'], cfg.get('prefix') or ''
     weights = weights_of(_load_checkpoint(source, map_location='cpu'))
     wanted = module.state_dict()
-    found = _under(weights, prefix)
+    found = _as_loaded(module, _under(weights, prefix))
     missing = [name for name in wanted if name not in found]
     other = [
         f'{name} {tuple(found[name].shape)} for {tuple(value.shape)}'
@@ -75,6 +75,15 @@ def _under(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
         for name, value in weights.items()
         if name.startswith(prefix)
     }
+
+
+def _as_loaded(
+    module: nn.Module, weights: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return the weights as a module that renames or resizes them does so."""
+    for hook in module._load_state_dict_pre_hooks.values():
+        hook(weights, '', {}, True, [], [], [])
+    return weights
 
 
 def _advice(
