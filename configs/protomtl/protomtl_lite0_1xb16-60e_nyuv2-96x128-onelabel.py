@@ -9,6 +9,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 channels = 64
+code_dim = 64
 batch_size = 16
 max_epochs = 60
 feature_folder = 'work_dirs/features'
