@@ -304,7 +304,9 @@ def main() -> None:
         raise SystemExit('stopped; the same command goes on')
     print_tables(driver, runs)
     if failures:
-        raise SystemExit(f'{len(failures)} runs failed:\n' + '\n'.join(failures))
+        raise SystemExit(
+            f'{len(failures)} runs failed:\n' + '\n'.join(failures)
+        )
 
 
 if __name__ == '__main__':

@@ -1,8 +1,8 @@
 """NYUD-v2 in the form of MTAN at 96x128: does retrieval help?
 
-A frozen EfficientNet-Lite0, features of 8 fixed views of each image, 60 epochs.
-The 654 test images are scored once for each run, after its last epoch; nothing
-is chosen on them.
+A frozen EfficientNet-Lite0, features of 8 fixed views of each image, 60
+epochs. The 654 test images are scored once for each run, after its last epoch;
+nothing is chosen on them.
 """
 
 data_root = 'data/nyuv2'

@@ -92,7 +92,7 @@ class FeatureCache:
                 found[place] = self._write(paths[place], maps, row)
         return tuple(
             torch.from_numpy(np.stack(scale)).to(images)
-            for scale in zip(*found, strict=True)  # type: ignore[arg-type]
+            for scale in zip(*found, strict=True)
         )
 
     def _find_home(self, backbone: nn.Module, images: Tensor) -> Path:
