@@ -87,9 +87,11 @@ class FeatureCache:
         found = [_read(path, self.dtype) for path in paths]
         missing = [i for i, maps in enumerate(found) if maps is None]
         if missing:
-            maps = as_maps(backbone(images[missing]))
-            for row, place in enumerate(missing):
-                found[place] = self._write(paths[place], maps, row)
+            # The last bit of a convolution depends on the size of the batch.
+            # With the whole batch, results are those without a cache.
+            maps = as_maps(backbone(images))
+            for place in missing:
+                found[place] = self._write(paths[place], maps, place)
         return tuple(
             torch.from_numpy(np.stack(scale)).to(images)
             for scale in zip(*found, strict=True)
