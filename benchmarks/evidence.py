@@ -170,6 +170,8 @@ class Driver:
                 env=env,
                 stdout=file,
                 stderr=subprocess.STDOUT,
+                # An interrupt from the keyboard goes to the driver alone.
+                start_new_session=True,
             )
             self._running.add(process)
             if self.stopped:
