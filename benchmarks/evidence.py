@@ -125,8 +125,16 @@ class Driver:
         # compare.py names a method after the file of its config.
         config = home / f'{run.arm}.py'
         run.config.dump(config)
-        train = [ROOT / 'tools/train.py', config, '--work-dir', home]
-        self._call([*train, '--resume'], home, 'train')
+        train: list[Any] = [
+            ROOT / 'tools/train.py',
+            config,
+            '--work-dir',
+            home,
+        ]
+        if latest_checkpoint(home):
+            # Otherwise --resume would pass over a `load_from` of the arm.
+            train.append('--resume')
+        self._call(train, home, 'train')
         checkpoint = latest_checkpoint(home)
         test = [ROOT / 'tools/test.py', config, checkpoint]
         tested = home / 'test'
@@ -146,7 +154,7 @@ class Driver:
             **self.plan.size(run.arm),
             seconds=json.loads((home / 'seconds.json').read_text()),
             code=code_version(),
-            curve=list(curve(home)),
+            curve=curve(home, report['metrics']),
             settings=run.settings,
         )
         folders = {'{data_root}': self.plan.root, '{work_dir}': str(home)}
@@ -200,13 +208,18 @@ class Driver:
             process.terminate()
 
 
-def curve(home: Path) -> Iterable[dict[str, Any]]:
-    """Step and scores of each validation in the logs of a run."""
+def curve(home: Path, names: Iterable[str]) -> list[dict[str, Any]]:
+    """Step and scores of each validation in the logs of a run.
+
+    Args:
+        home: Its folder.
+        names: The scores; logs of training have other numbers.
+    """
     seen = {}
     for file in sorted(home.glob('*/vis_data/scalars.json')):
         for line in file.read_text().splitlines():
             entry = json.loads(line)
-            scores = {k: v for k, v in entry.items() if '/' in k}
+            scores = {name: entry[name] for name in names if name in entry}
             if scores:
                 seen[entry['step']] = dict(step=entry['step'], scores=scores)
     return [seen[step] for step in sorted(seen)]

@@ -263,12 +263,12 @@ def _carve(cfg: Config, fraction: float, every: int, seed: int) -> None:
     """
     train = cfg.train_dataloader.dataset
     kept = dict(fraction=fraction, seed=seed)
-    test = cfg.test_dataloader.dataset
-    for key in ('split', 'partial_labels', 'num_scenes', 'seed'):
-        if key in train:
-            test[key] = train[key]
+    # Split, label mask and files are those of the training set.
+    test = copy.deepcopy(train)
+    test.pipeline, test.test_mode = cfg.test_dataloader.dataset.pipeline, True
     train.holdout = dict(kept, part='train')
     test.holdout = dict(kept, part='val')
+    cfg.test_dataloader.dataset = test
     cfg.val_dataloader = cfg.test_dataloader
     cfg.val_evaluator, cfg.val_cfg = cfg.test_evaluator, dict()
     cfg.train_cfg.val_interval = every
