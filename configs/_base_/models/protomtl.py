@@ -10,9 +10,11 @@ num_slots = None  # prototypes, None: one for each task [P]
 prototype_dim = 1024  # d [P]
 temperature = 1.0  # of the affinities [?]
 token_stride = 2  # positions a side that become one token [?]
-num_blocks = 2  # of the retrieval transformer [?]
+num_blocks = 2  # of the retrieval transformer, 0: there is none [?]
 num_heads = 8  # [?]
 ffn_ratio = 2.0  # hidden width of the transformer's FFN / channels [?]
+# 'none', or 'conv': a depthwise 3x3 convolution before each block
+position_encoding = 'none'
 lambda_tae = 1.0  # factor of L_tae [?]
 lambda_akg = 1.0  # factor of L_akg = L_tke + L_tc [?]
 
@@ -38,5 +40,6 @@ model = dict(
         num_blocks='${num_blocks}',
         num_heads='${num_heads}',
         ffn_ratio='${ffn_ratio}',
+        position_encoding='${position_encoding}',
     ),
 )

@@ -8,12 +8,15 @@ from .memories import (
     TokenMemory,
 )
 from .pairs import take, take_pairs
+from .position_encoding import POSITION_ENCODINGS, ConvPositionEncoding
 from .retrieval_block import Attention, RetrievalBlock
 from .vector_quantizer import Quantized, VectorQuantizer
 
 __all__ = [
+    'POSITION_ENCODINGS',
     'Attention',
     'CodeMemory',
+    'ConvPositionEncoding',
     'CrossTaskMemory',
     'PrototypeMemory',
     'Quantized',
