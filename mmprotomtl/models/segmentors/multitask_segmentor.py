@@ -14,7 +14,7 @@ from mmprotomtl.registry import MODELS
 from mmprotomtl.structures import MultiTaskDataSample, content_box
 from mmprotomtl.tasks import build_tasks
 
-from .inference import augmented, check_test_cfg, slide
+from .inference import augmented, check_test_cfg, replace_memory, slide
 
 
 @MODELS.register_module()
@@ -38,6 +38,9 @@ class MultiTaskSegmentor(BaseSegmentor):
             images' ``original`` size, or at the ``network``'s input size, to
             which labels are then resized. ``tta=dict(scales=(.75, 1, 1.25),
             flip=True)``: average logits over resized and mirrored images.
+            ``memory``: what the transformer retrieves, to measure how much it
+            uses it: its ``own`` memory, ``zeros``, or that of the ``other``
+            image that comes next in the batch.
         channels_last: Whether to use torch's memory format ``channels_last``,
             which is faster for convolutions on GPUs. The same weights give the
             same results. But a seed gives other initial weights than without
@@ -94,6 +97,12 @@ class MultiTaskSegmentor(BaseSegmentor):
                 memory_channels=self.neck.memory_channels,
             ),
         )
+        if self.test_cfg['memory'] != 'own' and not self.head.reads_memory:
+            raise ValueError(
+                f'model.test_cfg.memory={self.test_cfg["memory"]!r} is not '
+                'allowed: the head reads no memory. It does with type='
+                '"RetrievalTransformerHead" and num_blocks above 0'
+            )
         self.memory_format = torch.contiguous_format
         if channels_last:
             self.memory_format = torch.channels_last
@@ -128,7 +137,8 @@ class MultiTaskSegmentor(BaseSegmentor):
             batch_data_samples: Not used.
         """
         del batch_data_samples
-        logits = self.head(self.extract_feat(inputs))
+        features = self.extract_feat(inputs)
+        logits = self.head(replace_memory(features, self.test_cfg['memory']))
         size = inputs.shape[-2:]
         return {
             name: F.interpolate(logit.float(), size, mode='bilinear')
