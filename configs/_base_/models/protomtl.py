@@ -4,7 +4,7 @@
 # by `--cfg-options temperature=0.5`.
 _base_ = './mtl.py'
 
-num_codes = 4096  # K [P]
+num_codes = 4096  # K [P]; 0: no codebook
 code_dim = 512  # c, as wide as the shared features
 num_slots = None  # prototypes, None: one for each task [P]
 prototype_dim = 1024  # d [P]

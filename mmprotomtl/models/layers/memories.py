@@ -27,13 +27,14 @@ class Retrieval(NamedTuple):
             prototype).
         prototypes: Prototypes V, ``S x d``.
         tokens: Tokens f_t of each task, ``N x L x C``.
-        codes: Tokens of the codes f_q, ``N x L x C``.
+        codes: Tokens of the codes f_q, ``N x L x C``; None: there is no
+            codebook.
     """
 
     affinity: Tensor
     prototypes: Tensor
     tokens: list[Tensor]
-    codes: Tensor
+    codes: Tensor | None
 
 
 @MODELS.register_module()
@@ -159,4 +160,5 @@ class CodeMemory(BaseModule):
 
     def forward(self, source: Retrieval, pairs: list[list[int]]) -> Tensor:
         """Compute the memory of P (image, task) pairs, ``P x L x C``."""
+        assert source.codes is not None
         return take_pairs([source.codes] * len(pairs), pairs)

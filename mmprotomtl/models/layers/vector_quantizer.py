@@ -54,7 +54,7 @@ class VectorQuantizer(BaseModule):
         chunk_size: Number of positions per chunk.
 
     Raises:
-        ValueError: ``update`` or ``distance`` is unknown.
+        ValueError: ``update`` or ``distance`` is unknown, or there is no code.
     """
 
     def __init__(
@@ -74,6 +74,11 @@ class VectorQuantizer(BaseModule):
         check_choice(
             'VectorQuantizer.distance', distance, ('euclidean', 'cosine')
         )
+        if num_codes < 1:
+            raise ValueError(
+                f'VectorQuantizer.num_codes={num_codes} is not allowed: it '
+                'must be 1 or more'
+            )
         self.num_codes = num_codes
         self.code_dim = code_dim
         self.update = update

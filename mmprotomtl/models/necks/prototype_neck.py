@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmprotomtl.models.data_preprocessor import image_mask
-from mmprotomtl.models.layers import Retrieval
+from mmprotomtl.models.layers import CodeMemory, Retrieval, VectorQuantizer
 from mmprotomtl.registry import MODELS
 from mmprotomtl.structures import MultiTaskDataSample
 from mmprotomtl.tasks import Task
@@ -34,6 +34,29 @@ class Reconstruction(nn.Sequential):
         )
 
 
+def build_codebook(cfg: dict | None, channels: int) -> VectorQuantizer | None:
+    """Build the codebook; None if it has no codes.
+
+    Args:
+        cfg: Config of the codebook, ``VectorQuantizer``.
+        channels: Default of ``code_dim``.
+
+    Raises:
+        ValueError: There are no codes, but settings of how they are trained.
+    """
+    cfg = {'type': 'VectorQuantizer', 'code_dim': channels, **(cfg or {})}
+    if cfg.get('num_codes') != 0:
+        return MODELS.build(cfg)
+    useless = sorted(set(cfg) - {'type', 'num_codes', 'code_dim'})
+    if useless:
+        raise ValueError(
+            f'neck.quantizer.{useless[0]}={cfg[useless[0]]!r} is not allowed '
+            'with neck.quantizer.num_codes=0: there is no codebook; leave '
+            f'{", ".join(useless)} out'
+        )
+    return None
+
+
 @MODELS.register_module()
 class PrototypeNeck(MultiTaskNeck):
     """Neck of the method (arXiv 2601.07474).
@@ -55,7 +78,8 @@ class PrototypeNeck(MultiTaskNeck):
         channels: Channels of f_e, f_i and f_t.
         quantizer: Config of the codebook, ``VectorQuantizer``. If its
             ``code_dim`` differs from ``channels``, 1 x 1 convolutions map to
-            codes and back.
+            codes and back. With ``num_codes=0``, a control experiment, there
+            is no codebook, and ``f_i = f_e``.
         num_slots: Number of prototypes; None: one per task, as in the paper.
             Additional prototypes belong to no task.
         prototype_dim: Channels of a prototype, d.
@@ -72,8 +96,8 @@ class PrototypeNeck(MultiTaskNeck):
         **kwargs: See :class:`MultiTaskNeck`.
 
     Raises:
-        ValueError: There are fewer prototypes than tasks, or the temperature
-            is not positive.
+        ValueError: There are fewer prototypes than tasks, the temperature is
+            not positive, or there is no codebook and a setting needs one.
     """
 
     def __init__(
@@ -112,11 +136,9 @@ class PrototypeNeck(MultiTaskNeck):
         self.lambda_tae = lambda_tae
         self.lambda_akg = lambda_akg
 
-        quantizer = dict(quantizer or {})
-        quantizer.setdefault('type', 'VectorQuantizer')
-        quantizer.setdefault('code_dim', channels)
-        self.quantizer = MODELS.build(quantizer)
-        code_dim = self.quantizer.code_dim
+        self.quantizer = build_codebook(quantizer, channels)
+        codebook = self.quantizer
+        code_dim = channels if codebook is None else codebook.code_dim
         self.to_codes: nn.Module = nn.Identity()
         self.from_codes: nn.Module = nn.Identity()
         if code_dim != channels:
@@ -140,6 +162,11 @@ class PrototypeNeck(MultiTaskNeck):
                 prototype_dim=prototype_dim,
             ),
         )
+        if self.quantizer is None and isinstance(self.memory, CodeMemory):
+            raise ValueError(
+                "neck.memory.type='CodeMemory' is not allowed with "
+                'neck.quantizer.num_codes=0: there are no codes to read'
+            )
         self.akg_loss = MODELS.build({'type': 'AKGLoss', **(akg_loss or {})})
         # Sum of the affinities since the last call of `statistics`.
         shape = (len(tasks), num_slots)
@@ -157,9 +184,10 @@ class PrototypeNeck(MultiTaskNeck):
         Args:
             feats: Feature maps of the backbone, ``N x C_i x h_i x w_i``.
         """
-        embedded = self.fusion(feats)
-        codes = self.from_codes(self.quantizer(self.to_codes(embedded)).codes)
-        shared = embedded + codes  # f_i = f_e + f_q
+        shared = embedded = self.fusion(feats)
+        codes = self._codes(embedded)
+        if codes is not None:
+            shared = embedded + codes  # f_i = f_e + f_q
         features = self.decode(shared)
         tokens = [self._tokens(feature) for feature in features]
         # Tasks are processed one after the other to save memory: projections
@@ -175,7 +203,7 @@ class PrototypeNeck(MultiTaskNeck):
             affinity.to(tokens[0].dtype),
             self.prototypes,
             tokens,
-            self._tokens(codes),
+            None if codes is None else self._tokens(codes),
         )
         if self.training:
             self._remember(affinity)
@@ -187,6 +215,12 @@ class PrototypeNeck(MultiTaskNeck):
             ),
             dict(shared=shared, logits=logits, means=means),
         )
+
+    def _codes(self, embedded: Tensor) -> Tensor | None:
+        """Return the codes f_q of f_e, both ``N x C x h x w``."""
+        if self.quantizer is None:
+            return None
+        return self.from_codes(self.quantizer(self.to_codes(embedded)).codes)
 
     def _tokens(self, feature: Tensor) -> Tensor:
         """Average features ``N x C x h x w`` to tokens ``N x L x C``.
@@ -264,12 +298,15 @@ class PrototypeNeck(MultiTaskNeck):
         """Return statistics for the log since the last call.
 
         Returns:
-            ``codebook``: see :meth:`VectorQuantizer.usage`; ``affinity``: the
-            mean affinity of each task to each prototype, ``T x S``.
+            ``codebook``: see :meth:`VectorQuantizer.usage`, empty if there is
+            none; ``affinity``: the mean affinity of each task to each
+            prototype, ``T x S``.
         """
+        codebook = self.quantizer
         mean = self.affinity_sum / self.affinity_count.clamp(min=1)
         result = dict(
-            codebook=self.quantizer.usage(), affinity=mean.cpu().numpy()
+            codebook={} if codebook is None else codebook.usage(),
+            affinity=mean.cpu().numpy(),
         )
         self.affinity_sum.zero_()
         self.affinity_count.zero_()
