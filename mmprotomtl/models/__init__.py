@@ -7,6 +7,7 @@ from .checkpoint_fit import (
     trained_tasks,
     weights_of,
 )
+from .consistency import FeatureConsistency
 from .data_preprocessor import MultiTaskDataPreprocessor
 from .heads import MultiTaskHead, RetrievalTransformerHead
 from .layers import (
@@ -32,6 +33,7 @@ __all__ = [
     'Attention',
     'CodeMemory',
     'CrossTaskMemory',
+    'FeatureConsistency',
     'MultiTaskDataPreprocessor',
     'MultiTaskHead',
     'MultiTaskNeck',
