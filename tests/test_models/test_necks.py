@@ -92,6 +92,7 @@ def test_a_code_dim_of_its_own():
         ('PrototypeMemory', 6),
         ('TokenMemory', 6),
         ('CrossTaskMemory', 8),
+        ('KeyValueMemory', 8),
         ('CodeMemory', 8),
     ],
 )
@@ -116,6 +117,48 @@ def test_cross_task_memory_reads_the_other_tasks():
         affinity[1] + affinity[2]
     )
     assert torch.allclose(read(out)[0, 1, 10], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize('window', [None, 1, 3])
+def test_key_value_memory_is_that_of_a_hand_computation(window):
+    """Means of the other tasks' tokens, one token and prototype at a time."""
+    module = neck(
+        memory=dict(type='KeyValueMemory', window=window), num_slots=4,
+        temperature=0.3,
+    )  # fmt: skip
+    feats = (torch.randn(2, 8, 16, 24), torch.randn(2, 16, 4, 6))
+    with torch.no_grad():
+        out = module(feats)
+        found = read(out)
+    height, width = out.retrieval.grid
+    assert (height, width) == (4, 6) and found.shape == (3, 2, 24, 8)
+    affinity = out.extras['logits'].softmax(-1)
+    tokens = torch.stack(out.retrieval.tokens)
+    for task, image, y, x in ((0, 1, 0, 0), (1, 0, 2, 3), (2, 1, 3, 5)):
+        expected = torch.zeros(8)
+        for slot in range(4):
+            total, weights = torch.zeros(8), 0.0
+            for other in {0, 1, 2} - {task}:
+                for place in range(height * width):
+                    away = max(abs(place // width - y), abs(place % width - x))
+                    if window is None or away <= window // 2:
+                        weight = affinity[other, image, place, slot]
+                        total = total + weight * tokens[other, image, place]
+                        weights = weights + weight
+            own = affinity[task, image, y * width + x, slot]
+            expected = expected + own * total / weights
+        assert torch.allclose(
+            found[task, image, y * width + x], expected, atol=1e-5
+        )
+
+
+def test_what_a_key_value_memory_needs():
+    for window in (0, 2):
+        with pytest.raises(ValueError, match=f'window={window}'):
+            neck(memory=dict(type='KeyValueMemory', window=window))
+    one = build_tasks(dict(depth=dict()))
+    with pytest.raises(ValueError, match='single task'):
+        neck(tasks=one, memory=dict(type='KeyValueMemory'))
 
 
 def test_uniform_and_frozen_controls():

@@ -3,6 +3,7 @@
 from .memories import (
     CodeMemory,
     CrossTaskMemory,
+    KeyValueMemory,
     PrototypeMemory,
     Retrieval,
     TokenMemory,
@@ -18,6 +19,7 @@ __all__ = [
     'CodeMemory',
     'ConvPositionEncoding',
     'CrossTaskMemory',
+    'KeyValueMemory',
     'PrototypeMemory',
     'Quantized',
     'Retrieval',

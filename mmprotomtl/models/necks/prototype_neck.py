@@ -199,20 +199,21 @@ class PrototypeNeck(MultiTaskNeck):
         )
         logits = similarity / self.temperature
         affinity = logits.softmax(-1)
+        height, width = shared.shape[-2:]
+        stride = self.token_stride
+        grid = (-(-height // stride), -(-width // stride))
         source = Retrieval(
             affinity.to(tokens[0].dtype),
             self.prototypes,
             tokens,
             None if codes is None else self._tokens(codes),
+            grid,
         )
         if self.training:
             self._remember(affinity)
-        grid = [-(-n // self.token_stride) for n in shared.shape[-2:]]
         return TaskFeatures(
             features,
-            TokenRetrieval(
-                tokens, (grid[0], grid[1]), partial(self.memory, source)
-            ),
+            TokenRetrieval(tokens, grid, partial(self.memory, source)),
             dict(shared=shared, logits=logits, means=means),
         )
 
