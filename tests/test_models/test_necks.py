@@ -172,6 +172,74 @@ def test_uniform_and_frozen_controls():
     assert not module.prototypes.requires_grad
 
 
+def test_several_prototypes_a_task():
+    module = neck(
+        prototypes_per_task=2, num_slots=7, memory=dict(type='CrossTaskMemory')
+    ).train()
+    out = module(maps())
+    affinity = out.extras['logits'].softmax(-1)
+    assert affinity.shape[-1] == len(module.prototypes) == 7
+    owned = torch.stack(
+        [affinity[..., :2].sum(-1), affinity[..., 2:4].sum(-1),
+         affinity[..., 4:6].sum(-1), affinity[..., 6]], -1,
+    )  # fmt: skip
+    # L_tke is that of each task's own pair.
+    own = torch.stack([owned[t, ..., t] for t in range(3)])
+    tke = module.akg_loss(out.extras['logits'], out.extras['means'])['tke']
+    assert torch.allclose(tke, -own.log().mean())
+    # The log has their sums, and the one that belongs to no task.
+    found = torch.tensor(module.statistics()['affinity'])
+    assert torch.allclose(found, owned.mean((1, 2)), atol=1e-6)
+    # So have memories that ask for tasks.
+    tokens = torch.stack(out.retrieval.tokens)
+    weight = owned[1, 0, 5]
+    expected = (weight[0] * tokens[0, 0, 5] + weight[2] * tokens[2, 0, 5]) / (
+        weight[0] + weight[2]
+    )
+    assert torch.allclose(read(out)[1, 0, 5], expected, atol=1e-5)
+
+
+def test_temperature_schedule():
+    module = neck(temperature=1.0, temperature_end=0.1, temperature_steps=4)
+
+    def temperature():
+        out = module(maps())
+        tokens = out.retrieval.tokens[0][0]
+        similarity = F.cosine_similarity(
+            module.projections[0](tokens)[:, None], module.prototypes, dim=-1
+        )
+        return (similarity / out.extras['logits'][0, 0]).mean().item()
+
+    expected = [1, 0.1**0.25, 0.1**0.5, 0.1**0.75, 0.1, 0.1]
+    for step in range(3):
+        # A test does not count.
+        for mode in (False, True):
+            module.train(mode)
+            assert temperature() == pytest.approx(expected[step], rel=1e-3)
+    resumed = neck(temperature=1.0, temperature_end=0.1, temperature_steps=4)
+    resumed.load_state_dict(module.state_dict())
+    module = resumed.train()
+    for step in range(3, 6):
+        assert temperature() == pytest.approx(expected[step], rel=1e-3)
+    assert 'temperature.steps' not in neck().state_dict()
+
+
+@pytest.mark.parametrize(
+    ('settings', 'words'),
+    [
+        (dict(temperature_end=0.1), 'temperature_end=0.1'),
+        (dict(temperature_steps=10), 'temperature_steps=10'),
+        (dict(temperature_end=0, temperature_steps=9), 'temperature_end=0'),
+        (dict(temperature_end=1, temperature_steps=0), 'temperature_steps=0'),
+        (dict(prototypes_per_task=0), 'prototypes_per_task=0'),
+        (dict(prototypes_per_task=2, num_slots=5), 'num_slots=5'),
+    ],
+)
+def test_prototype_settings_that_are_not_allowed(settings, words):
+    with pytest.raises(ValueError, match=words):
+        neck(**settings)
+
+
 def test_more_slots_than_tasks_and_too_few():
     assert neck(num_slots=5)(maps()).extras['logits'].shape[-1] == 5
     with pytest.raises(ValueError, match='num_slots=2'):

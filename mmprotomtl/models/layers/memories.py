@@ -31,6 +31,7 @@ class Retrieval(NamedTuple):
         codes: Tokens of the codes f_q, ``N x L x C``; None: there is no
             codebook.
         grid: Height and width of the token map; L is their product.
+        prototypes_per_task: Number of prototypes of each task.
     """
 
     affinity: Tensor
@@ -38,6 +39,24 @@ class Retrieval(NamedTuple):
     tokens: list[Tensor]
     codes: Tensor | None
     grid: tuple[int, int]
+    prototypes_per_task: int = 1
+
+
+def by_task(affinity: Tensor, tasks: int, per_task: int) -> Tensor:
+    """Sum affinities over the prototypes of each task.
+
+    Args:
+        affinity: ``... x S``. The first ``per_task`` prototypes belong to the
+            first task, the next to the second, and so on; those after the
+            last task's belong to none.
+        tasks: Number of tasks, T.
+        per_task: Number of prototypes of a task.
+
+    Returns:
+        ``... x T``.
+    """
+    owned = affinity[..., : tasks * per_task]
+    return owned.unflatten(-1, (tasks, per_task)).sum(-1)
 
 
 @MODELS.register_module()
@@ -132,7 +151,7 @@ class CrossTaskMemory(BaseModule):
     def forward(self, source: Retrieval, pairs: list[list[int]]) -> Tensor:
         """Compute the memory of P (image, task) pairs, ``P x L x C``."""
         tasks = len(source.tokens)
-        weight = source.affinity[..., :tasks]
+        weight = by_task(source.affinity, tasks, source.prototypes_per_task)
         own = torch.eye(tasks, dtype=torch.bool, device=weight.device)
         weight = weight.masked_fill(own[:, None, None], 0)
         weight = weight / weight.sum(-1, keepdim=True).clamp(min=1e-6)

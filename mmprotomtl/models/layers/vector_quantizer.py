@@ -248,3 +248,26 @@ class VectorQuantizer(BaseModule):
         )
         self.chosen.zero_()
         return result
+
+
+def build_codebook(cfg: dict | None, channels: int) -> VectorQuantizer | None:
+    """Build the codebook; None if it has no codes.
+
+    Args:
+        cfg: Config of the codebook, ``VectorQuantizer``.
+        channels: Default of ``code_dim``.
+
+    Raises:
+        ValueError: There are no codes, but settings of how they are trained.
+    """
+    cfg = {'type': 'VectorQuantizer', 'code_dim': channels, **(cfg or {})}
+    if cfg.get('num_codes') != 0:
+        return MODELS.build(cfg)
+    useless = sorted(set(cfg) - {'type', 'num_codes', 'code_dim'})
+    if useless:
+        raise ValueError(
+            f'neck.quantizer.{useless[0]}={cfg[useless[0]]!r} is not allowed '
+            'with neck.quantizer.num_codes=0: there is no codebook; leave '
+            f'{", ".join(useless)} out'
+        )
+    return None

@@ -4,12 +4,18 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmprotomtl.models.data_preprocessor import image_mask
-from mmprotomtl.models.layers import CodeMemory, Retrieval, VectorQuantizer
+from mmprotomtl.models.layers import (
+    CodeMemory,
+    Reconstruction,
+    Retrieval,
+    Temperature,
+    build_codebook,
+    by_task,
+)
 from mmprotomtl.registry import MODELS
 from mmprotomtl.structures import MultiTaskDataSample
 from mmprotomtl.tasks import Task
@@ -17,44 +23,25 @@ from mmprotomtl.tasks import Task
 from .multitask_neck import MultiTaskNeck, TaskFeatures, TokenRetrieval
 
 
-class Reconstruction(nn.Sequential):
-    """Reconstruct the image from the shared features by pixel shuffle.
-
-    Args:
-        channels: Channels of the shared features.
-        stride: Stride of the shared features.
-        hidden: Channels of the hidden layer.
-    """
-
-    def __init__(self, channels: int, stride: int, hidden: int) -> None:
-        super().__init__(
-            ConvModule(channels, hidden, 3, padding=1),
-            nn.Conv2d(hidden, 3 * stride**2, 3, padding=1),
-            nn.PixelShuffle(stride),
-        )
-
-
-def build_codebook(cfg: dict | None, channels: int) -> VectorQuantizer | None:
-    """Build the codebook; None if it has no codes.
-
-    Args:
-        cfg: Config of the codebook, ``VectorQuantizer``.
-        channels: Default of ``code_dim``.
+def _count_slots(tasks: int, per_task: int, slots: int | None) -> int:
+    """Return the number of prototypes.
 
     Raises:
-        ValueError: There are no codes, but settings of how they are trained.
+        ValueError: There are too few.
     """
-    cfg = {'type': 'VectorQuantizer', 'code_dim': channels, **(cfg or {})}
-    if cfg.get('num_codes') != 0:
-        return MODELS.build(cfg)
-    useless = sorted(set(cfg) - {'type', 'num_codes', 'code_dim'})
-    if useless:
+    if per_task < 1:
         raise ValueError(
-            f'neck.quantizer.{useless[0]}={cfg[useless[0]]!r} is not allowed '
-            'with neck.quantizer.num_codes=0: there is no codebook; leave '
-            f'{", ".join(useless)} out'
+            f'neck.prototypes_per_task={per_task} is not allowed: each task '
+            'needs a prototype of its own'
         )
-    return None
+    needed = tasks * per_task
+    if slots is not None and slots < needed:
+        raise ValueError(
+            f'num_slots={slots} is not allowed: each of the {tasks} tasks '
+            f'needs {per_task} prototype{"s"[: per_task > 1]} of its own, '
+            f'together {needed}; None: as many as that'
+        )
+    return needed if slots is None else slots
 
 
 @MODELS.register_module()
@@ -80,11 +67,16 @@ class PrototypeNeck(MultiTaskNeck):
             ``code_dim`` differs from ``channels``, 1 x 1 convolutions map to
             codes and back. With ``num_codes=0``, a control experiment, there
             is no codebook, and ``f_i = f_e``.
-        num_slots: Number of prototypes; None: one per task, as in the paper.
-            Additional prototypes belong to no task.
+        num_slots: Number of prototypes; None: ``prototypes_per_task`` for each
+            task. Additional prototypes belong to no task.
+        prototypes_per_task: Number of prototypes of each task; 1 in the paper.
+            Those of the first task come first.
         prototype_dim: Channels of a prototype, d.
         temperature: Temperature of the affinities. At 1 a position keeps some
             affinity to the prototypes of other tasks; near 0 it has none.
+        temperature_end: Temperature after ``temperature_steps`` training
+            steps. Its logarithm changes linearly until then. None: it stays.
+        temperature_steps: See ``temperature_end``.
         freeze_prototypes: Control experiment: do not train the prototypes.
         memory: Config of the memory; default ``PrototypeMemory``, as in the
             paper.
@@ -96,8 +88,10 @@ class PrototypeNeck(MultiTaskNeck):
         **kwargs: See :class:`MultiTaskNeck`.
 
     Raises:
-        ValueError: There are fewer prototypes than tasks, the temperature is
-            not positive, or there is no codebook and a setting needs one.
+        ValueError: There are fewer prototypes than the tasks need, a
+            temperature is not positive or only one of ``temperature_end`` and
+            ``temperature_steps`` is given, or there is no codebook and a
+            setting needs one.
     """
 
     def __init__(
@@ -108,8 +102,11 @@ class PrototypeNeck(MultiTaskNeck):
         channels: int = 512,
         quantizer: dict | None = None,
         num_slots: int | None = None,
+        prototypes_per_task: int = 1,
         prototype_dim: int = 1024,
         temperature: float = 1.0,
+        temperature_end: float | None = None,
+        temperature_steps: int | None = None,
         freeze_prototypes: bool = False,
         memory: dict | None = None,
         token_stride: int = 2,
@@ -120,18 +117,11 @@ class PrototypeNeck(MultiTaskNeck):
         **kwargs,
     ) -> None:
         super().__init__(tasks, in_channels, in_strides, channels, **kwargs)
-        num_slots = len(tasks) if num_slots is None else num_slots
-        if num_slots < len(tasks):
-            raise ValueError(
-                f'num_slots={num_slots} is not allowed: each of the '
-                f'{len(tasks)} tasks needs a prototype of its own'
-            )
-        if temperature <= 0:
-            raise ValueError(
-                f'temperature={temperature} is not allowed: it must be '
-                'positive'
-            )
-        self.temperature = temperature
+        num_slots = _count_slots(len(tasks), prototypes_per_task, num_slots)
+        self.prototypes_per_task = prototypes_per_task
+        self.temperature = Temperature(
+            temperature, temperature_end, temperature_steps
+        )
         self.token_stride = token_stride
         self.lambda_tae = lambda_tae
         self.lambda_akg = lambda_akg
@@ -167,9 +157,13 @@ class PrototypeNeck(MultiTaskNeck):
                 "neck.memory.type='CodeMemory' is not allowed with "
                 'neck.quantizer.num_codes=0: there are no codes to read'
             )
-        self.akg_loss = MODELS.build({'type': 'AKGLoss', **(akg_loss or {})})
+        self.akg_loss = MODELS.build(
+            {'type': 'AKGLoss', **(akg_loss or {})},
+            default_args=dict(prototypes_per_task=prototypes_per_task),
+        )
         # Sum of the affinities since the last call of `statistics`.
-        shape = (len(tasks), num_slots)
+        free = num_slots - len(tasks) * prototypes_per_task
+        shape = (len(tasks), len(tasks) + free)
         self.register_buffer('affinity_sum', torch.zeros(shape), False)
         self.register_buffer('affinity_count', torch.zeros(()), False)
 
@@ -197,7 +191,7 @@ class PrototypeNeck(MultiTaskNeck):
         similarity, means = (
             torch.stack(x) for x in zip(*associated, strict=True)
         )
-        logits = similarity / self.temperature
+        logits = similarity / self.temperature()
         affinity = logits.softmax(-1)
         height, width = shared.shape[-2:]
         stride = self.token_stride
@@ -208,6 +202,7 @@ class PrototypeNeck(MultiTaskNeck):
             tokens,
             None if codes is None else self._tokens(codes),
             grid,
+            self.prototypes_per_task,
         )
         if self.training:
             self._remember(affinity)
@@ -257,7 +252,11 @@ class PrototypeNeck(MultiTaskNeck):
 
     @torch.no_grad()
     def _remember(self, affinity: Tensor) -> None:
-        self.affinity_sum += affinity.mean((1, 2))
+        mean = affinity.mean((1, 2))
+        tasks = len(mean)
+        free = mean[:, tasks * self.prototypes_per_task :]
+        owned = by_task(mean, tasks, self.prototypes_per_task)
+        self.affinity_sum += torch.cat([owned, free], 1)
         self.affinity_count += 1
 
     def loss(
@@ -300,8 +299,8 @@ class PrototypeNeck(MultiTaskNeck):
 
         Returns:
             ``codebook``: see :meth:`VectorQuantizer.usage`, empty if there is
-            none; ``affinity``: the mean affinity of each task to each
-            prototype, ``T x S``.
+            none; ``affinity``: the mean affinity of each task (row) to the
+            prototypes of each task together, and to each prototype of none.
         """
         codebook = self.quantizer
         mean = self.affinity_sum / self.affinity_count.clamp(min=1)
