@@ -13,7 +13,8 @@ from mmprotomtl.registry import MODELS
 from mmprotomtl.testing import TASKS, scene_batch
 
 ROOT = Path(__file__).resolve().parents[2]
-ARMS = runpy.run_path(str(ROOT / 'benchmarks/plans/controls.py'))['ARMS']
+PLAN = runpy.run_path(str(ROOT / 'benchmarks/plans/controls.py'))
+ARMS, DIRECTIONS = PLAN['ARMS'], PLAN['DIRECTIONS']
 LABELS = [['semseg'], ['depth'], ['normals'], []]
 ALL = ('semseg', 'depth', 'normals')
 SMALL = dict(channels=16, num_codes=24, code_dim=16, prototype_dim=12)
@@ -30,7 +31,7 @@ class Arm:
     """An arm after two training steps."""
 
     def __init__(self, name):
-        arm = ARMS[name]
+        arm = {**ARMS, **DIRECTIONS}[name]
         cfg = load_config(ROOT / arm['config'])
         small = SMALL if cfg.model.neck.type == 'PrototypeNeck' else {}
         small = small or dict(channels=16)
@@ -91,16 +92,29 @@ def test_every_arm_trains_its_tasks(name):
     method = {'tae.loss', 'tke.loss', 'tc.loss'}
     assert losses == (set() if name == 'baseline' else method)
     off = {
-        '+ tae': {'tke', 'tc'},
-        '+ tke': {'tc'},
-        'learned token, no L_tke': {'tke'},
-        'learned token, no L_tae, L_tke, L_tc': {'tae', 'tke', 'tc'},
-        'no L_tae': {'tae'},
-        'no L_tke': {'tke'},
+        'only_tae': {'tke', 'tc'},
+        'no_tc': {'tc'},
+        'learned_token': {'tke'},
+        'learned_token_no_losses': {'tae', 'tke', 'tc'},
+        'no_tae': {'tae'},
+        'no_tke': {'tke'},
     }
     for key in losses:
         zero = key.split('.')[0] in off.get(name, set())
         assert (arm(name).losses[key] == 0) == zero, key
+
+
+@pytest.mark.parametrize('name', DIRECTIONS)
+def test_every_direction_trains_its_tasks(name):
+    for task in range(3):
+        assert arm(name).moved(f'neck.decoders.{task}')
+    for part in ('neck.prototypes', 'head.blocks'):
+        assert arm(name).moved(part), part
+    consistent = name == 'consistency'
+    assert ('consistency.loss' in arm(name).losses) == consistent
+    assert arm(name).has('head.positions') == (name == 'position')
+    if name == 'used_codebook':
+        assert arm(name).moved('neck.to_codes')
 
 
 def test_the_method_has_all_parts():
@@ -114,24 +128,24 @@ def test_the_method_has_all_parts():
     assert not arm('baseline').has('head.blocks')
 
 
-@pytest.mark.parametrize('name', ['no transformer', '+ tae'])
+@pytest.mark.parametrize('name', ['no_transformer', 'only_tae'])
 def test_no_transformer(name):
     assert not arm(name).has('head.blocks')
     # Nothing of the memory comes to the predictions.
     assert not arm(name).task_gradient('neck.prototypes').any()
-    trained = name == 'no transformer'
+    trained = name == 'no_transformer'
     assert arm(name).moved('neck.prototypes') == trained  # by L_tke
     assert arm(name).moved('neck.quantizer.codes')
 
 
 @pytest.mark.parametrize(
     'name',
-    ['learned token, no L_tke', 'learned token, no L_tae, L_tke, L_tc'],
+    ['learned_token', 'learned_token_no_losses'],
 )
 def test_learned_token(name):
     assert arm(name).moved('neck.memory.token')
     assert not arm(name).moved('neck.prototypes')
-    everything = 'L_tae' in name
+    everything = name == 'learned_token_no_losses'
     assert arm(name).moved('neck.projections') != everything  # by L_tc
     assert arm(name).moved('neck.reconstruction') != everything
 
@@ -140,7 +154,7 @@ def test_uniform_affinity():
     """The tasks' losses do not reach the affinities, and each prototype gets
     the same part of their gradient.
     """
-    uniform = arm('uniform affinity')
+    uniform = arm('uniform_affinity')
     for task in range(3):
         key = f'neck.projections.{task}.weight'
         assert not uniform.task_gradient(key).any()
@@ -151,7 +165,7 @@ def test_uniform_affinity():
 
 
 def test_frozen_prototypes():
-    frozen = arm('frozen random prototypes')
+    frozen = arm('frozen_prototypes')
     assert not frozen.moved('neck.prototypes')
     assert frozen.moved('neck.projections')
     # As random as they are drawn, and not equal.
@@ -159,27 +173,27 @@ def test_frozen_prototypes():
 
 
 def test_no_codebook():
-    model = arm('no codebook').model
+    model = arm('no_codebook').model
     for part in ('neck.quantizer', 'neck.to_codes', 'neck.from_codes'):
-        assert not arm('no codebook').has(part)
+        assert not arm('no_codebook').has(part)
     model = copy.deepcopy(model).eval()
     feats = model.backbone(torch.randn(1, 3, 64, 64))
     shared = model.neck(feats).extras['shared']
     assert torch.equal(shared, model.neck.fusion(feats))
     assert model.neck.statistics()['codebook'] == {}
-    assert arm('no codebook').moved('neck.reconstruction')
+    assert arm('no_codebook').moved('neck.reconstruction')
 
 
 def test_no_tae():
-    assert not arm('no L_tae').moved('neck.reconstruction')
-    assert arm('no L_tae').moved('neck.quantizer.codes')
+    assert not arm('no_tae').moved('neck.reconstruction')
+    assert arm('no_tae').moved('neck.quantizer.codes')
 
 
 def test_no_tke_and_no_tc():
     """What the affinity's loss does to the projections is gone; the loss that
     stays moves them.
     """
-    for name, key in (('no L_tke', 'tc.loss'), ('+ tke', 'tke.loss')):
+    for name, key in (('no_tke', 'tc.loss'), ('no_tc', 'tke.loss')):
         losses = arm(name).losses_of_a_step()
         weight = arm(name).model.get_parameter(PROJECTION)
         zero, left = ('tke.loss', 'tc.loss')[:: 1 if key == 'tc.loss' else -1]
@@ -193,7 +207,7 @@ def test_the_method_without_all_of_it_is_the_baseline():
     """Its predictions are, with the baseline's weights."""
     plain = arm('baseline').model
     cfg = load_config(
-        ROOT / ARMS['no transformer']['config'],
+        ROOT / ARMS['no_transformer']['config'],
         {
             **SMALL, 'backbone.base_channels': 8, 'backbone.stem_channels': 8,
             'num_codes': 0, 'num_blocks': 0,
@@ -223,7 +237,7 @@ def test_the_method_without_all_of_it_is_the_baseline():
     ],
 )
 def test_settings_without_a_codebook_to_act_on(options, words):
-    config = ROOT / ARMS['no codebook']['config']
+    config = ROOT / ARMS['no_codebook']['config']
     cfg = load_config(config, {'num_codes': 0, **options})
     with pytest.raises(ValueError, match=words):
         MODELS.build(cfg.model)

@@ -80,10 +80,32 @@ def test_tokens_are_means_of_positions():
     assert torch.allclose(odd.retrieval.tokens[0][0, 8], last, atol=1e-6)
 
 
-def test_a_code_dim_of_its_own():
-    module = neck(quantizer=dict(num_codes=16, code_dim=5))
+@pytest.mark.parametrize('update', ['gradient', 'ema'])
+def test_a_code_dim_of_its_own(update):
+    module = neck(quantizer=dict(num_codes=16, code_dim=5, update=update))
     assert module.quantizer.codes.shape == (16, 5)
-    assert module(maps()).features[2].shape == (2, 8, 8, 8)
+    feats = maps()
+    out = module.eval()(feats)
+    assert out.features[2].shape == (2, 8, 8, 8)
+    embedded = module.fusion(feats)
+    mapped = module.to_codes(embedded)
+    rows = mapped.movedim(1, -1)
+    nearest = torch.cdist(rows, module.quantizer.codes[None]).argmin(-1)
+    codes = module.quantizer.codes[nearest].movedim(-1, 1)
+    codes.retain_grad() if codes.requires_grad else codes.requires_grad_()
+    shared = embedded + module.from_codes(codes)
+    assert torch.allclose(out.extras['shared'], shared, atol=1e-6)
+    # The map to codes gets the gradient that the codes get.
+    weight = torch.randn_like(shared)
+    (shared * weight).sum().backward()
+    (expected,) = torch.autograd.grad(
+        mapped, module.to_codes.weight, codes.grad
+    )
+    (found,) = torch.autograd.grad(
+        (out.extras['shared'] * weight).sum(), module.to_codes.weight
+    )
+    assert expected.any()
+    assert torch.allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(

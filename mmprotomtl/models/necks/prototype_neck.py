@@ -65,8 +65,9 @@ class PrototypeNeck(MultiTaskNeck):
         channels: Channels of f_e, f_i and f_t.
         quantizer: Config of the codebook, ``VectorQuantizer``. If its
             ``code_dim`` differs from ``channels``, 1 x 1 convolutions map to
-            codes and back. With ``num_codes=0``, a control experiment, there
-            is no codebook, and ``f_i = f_e``.
+            codes and back; the first gets the gradient of the codes
+            (straight-through). With ``num_codes=0``, a control experiment,
+            there is no codebook, and ``f_i = f_e``.
         num_slots: Number of prototypes; None: ``prototypes_per_task`` for each
             task. Additional prototypes belong to no task.
         prototypes_per_task: Number of prototypes of each task; 1 in the paper.
@@ -216,7 +217,13 @@ class PrototypeNeck(MultiTaskNeck):
         """Return the codes f_q of f_e, both ``N x C x h x w``."""
         if self.quantizer is None:
             return None
-        return self.from_codes(self.quantizer(self.to_codes(embedded)).codes)
+        mapped = self.to_codes(embedded)
+        codes = self.quantizer(mapped).codes
+        if self.quantizer.code_dim != embedded.shape[1]:
+            # The look-up gives its input no gradient, so the map would stay
+            # random (and DDP would wait for it): straight-through.
+            codes = codes + (mapped - mapped.detach())
+        return self.from_codes(codes)
 
     def _tokens(self, feature: Tensor) -> Tensor:
         """Average features ``N x C x h x w`` to tokens ``N x L x C``.
