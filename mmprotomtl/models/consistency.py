@@ -2,9 +2,11 @@
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.dist import get_world_size
+from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,6 +15,10 @@ from mmprotomtl.models.necks import MultiTaskNeck, TaskFeatures
 from mmprotomtl.registry import MODELS
 from mmprotomtl.structures import MultiTaskDataSample
 from mmprotomtl.utils.dist import sum_over_ranks
+
+#: What the names of the teacher's weights begin with in a network's weights.
+#: Only training needs them.
+TEACHER = 'consistency.'
 
 
 @MODELS.register_module()
@@ -34,7 +40,9 @@ class FeatureConsistency(nn.Module):
 
     The teacher is updated at the start of each training step, from the weights
     after the step before. In step n (from 0) it keeps the share
-    min(decay, n / (n + 1)) of itself. It is part of checkpoints.
+    min(decay, n / (n + 1)) of itself. It is part of checkpoints. If weights
+    are loaded that have no teacher (published ones, or of a network trained
+    without), it starts as a copy of the network at the next training step.
 
     Args:
         neck: The network's neck; it is copied.
@@ -84,6 +92,7 @@ class FeatureConsistency(nn.Module):
         self.neck = copy.deepcopy(neck).requires_grad_(False)
         self.head = copy.deepcopy(head).requires_grad_(False)
         self.register_buffer('steps', torch.zeros((), dtype=torch.long))
+        self.register_load_state_dict_pre_hook(_start_anew)
         self.train(False)
 
     def train(self, mode: bool = True) -> 'FeatureConsistency':
@@ -172,3 +181,25 @@ def distance(features: Tensor, targets: Tensor) -> Tensor:
     """
     similarity = F.cosine_similarity(features.float(), targets.float(), dim=1)
     return (1 - similarity).mean((1, 2))
+
+
+def _start_anew(
+    module: nn.Module, state: dict[str, Any], prefix: str, *_: Any
+) -> None:
+    """Let the teacher start anew if loaded weights have none.
+
+    Args:
+        module: The :class:`FeatureConsistency`.
+        state: torch's copy of the weights to load; it is completed.
+        prefix: Beginning of the names of the module's weights.
+    """
+    if any(name.startswith(prefix) for name in state):
+        return
+    print_log(
+        f'The loaded weights have no {prefix}*, the mean teacher: it starts '
+        'as a copy of the network',
+        logger='current',
+    )
+    for name, value in module.state_dict().items():
+        state[prefix + name] = value
+    state[f'{prefix}steps'] = torch.zeros_like(state[f'{prefix}steps'])

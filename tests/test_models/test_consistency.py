@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from mmprotomtl.engine.sharded import check_teacher
-from mmprotomtl.models import FeatureConsistency
+from mmprotomtl.models import FeatureConsistency, check_weights
+from mmprotomtl.models.consistency import TEACHER
 from mmprotomtl.testing import PLAIN, TASKS, scene_batch, tiny_model
 
 SMALL = {name: TASKS[name] for name in ('semseg', 'normals', 'depth')}
@@ -173,6 +174,29 @@ def test_a_resumed_run_goes_on_as_it_would_have():
     assert any(key.startswith('consistency.neck') for key in expected)
     for key, value in resumed.state_dict().items():
         assert torch.equal(value, expected[key]), key
+
+
+def test_weights_without_a_teacher():
+    """As published ones are: it is a copy of the network at the next step."""
+    source = network()
+    losses_of(source, 'one')
+    weights = {
+        key: torch.full_like(value, 2) if 'predictors' in key else value
+        for key, value in source.state_dict().items()
+        if not key.startswith(TEACHER)
+    }
+    model = network()
+    for _ in range(3):
+        losses_of(model, 'one')
+    check_weights(model, weights, 'published.pth')
+    assert model.consistency.steps == 0
+    losses_of(model, 'one')
+    key = 'head.predictors.1.weight'
+    assert (model.consistency.get_parameter(key) == 2).all()
+    # A part of a teacher is no teacher.
+    weights['consistency.steps'] = torch.ones(())
+    with pytest.raises(ValueError, match='missing in it'):
+        check_weights(model, weights, 'published.pth')
 
 
 def test_it_is_off_by_a_weight_of_zero():
