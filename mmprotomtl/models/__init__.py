@@ -1,5 +1,6 @@
 """The multi-task network and its modules."""
 
+from .backbones import EfficientNetLite0
 from .checkpoint_fit import (
     check_meaning,
     check_weights,
@@ -34,6 +35,7 @@ __all__ = [
     'Attention',
     'CodeMemory',
     'CrossTaskMemory',
+    'EfficientNetLite0',
     'FeatureConsistency',
     'KeyValueMemory',
     'MultiTaskDataPreprocessor',
