@@ -107,3 +107,7 @@ def test_what_a_head_without_blocks_does():
         tiny_model(SMALL, head=dict(num_blocks=0, position_encoding='conv'))
     with pytest.raises(ValueError, match="position_encoding='sine'"):
         tiny_model(SMALL, head=dict(position_encoding='sine'))
+    for memory in (dict(type='TokenMemory'), dict(uniform=True)):
+        for head in (dict(num_blocks=0), dict(type='MultiTaskHead')):
+            with pytest.raises(ValueError, match='reads no memory'):
+                tiny_model(SMALL, head=head, neck=dict(memory=memory))

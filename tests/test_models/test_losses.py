@@ -75,6 +75,8 @@ def test_tke_stops_where_it_has_enough():
     for value in (0, 1.1):
         with pytest.raises(ValueError, match=f'tke_enough={value}'):
             AKGLoss(tke_enough=value)
+    with pytest.raises(ValueError, match='tke_weight=0'):
+        AKGLoss(tke_enough=0.5, tke_weight=0)
 
 
 def test_akg_gradients():

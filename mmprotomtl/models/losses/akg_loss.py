@@ -37,7 +37,8 @@ class AKGLoss(BaseModule):
             in.
 
     Raises:
-        ValueError: ``tke_enough`` is not above 0 and up to 1.
+        ValueError: ``tke_enough`` is not above 0 and up to 1, or it is set
+            without L_tke.
     """
 
     def __init__(
@@ -53,6 +54,11 @@ class AKGLoss(BaseModule):
             raise ValueError(
                 f'akg_loss.tke_enough={tke_enough} is not allowed: it must be '
                 'above 0 and up to 1'
+            )
+        if tke_enough < 1 and not tke_weight:
+            raise ValueError(
+                f'akg_loss.tke_enough={tke_enough} is not allowed with '
+                'akg_loss.tke_weight=0: there is no L_tke; leave it at 1'
             )
         self.tke_enough = tke_enough
         self.prototypes_per_task = prototypes_per_task

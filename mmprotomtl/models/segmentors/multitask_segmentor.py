@@ -101,6 +101,14 @@ class MultiTaskSegmentor(BaseSegmentor):
                 memory_channels=self.neck.memory_channels,
             ),
         )
+        memory = dict(type='PrototypeMemory', uniform=False)
+        given = {**memory, **(neck.get('memory') or {})}
+        if given != memory and not self.head.reads_memory:
+            raise ValueError(
+                f'model.neck.memory={neck["memory"]!r} is not allowed: the '
+                'head reads no memory. It does with type='
+                '"RetrievalTransformerHead" and num_blocks above 0'
+            )
         self.consistency: FeatureConsistency | None = None
         if consistency and consistency.get('weight') != 0:
             self.consistency = MODELS.build(
