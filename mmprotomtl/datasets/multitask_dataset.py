@@ -13,8 +13,10 @@ from mmprotomtl.datasets.samplers import sample_seed
 from mmprotomtl.label_masks import LabelMask, PartialLabels
 from mmprotomtl.registry import TRANSFORMS
 from mmprotomtl.tasks import Task, build_tasks, complete_args
+from mmprotomtl.utils.camera import Camera
 from mmprotomtl.utils.errors import DataFileError, check_choice
 
+from .derived import Derivation, find_sources, sources_of
 from .transforms.allowed import check_pipeline
 from .transforms.labels_left import changed_labels
 from .transforms.partial_annotation import split_label_masks
@@ -50,9 +52,18 @@ class MultiTaskDataset(BaseDataset):
             of the split. ``part='val'`` is a random ``fraction`` of its
             images, drawn with ``seed``; ``part='train'`` is all other images.
             The label mask is still made for all images of the split.
+        derived_labels: Labels to add to those that the label mask leaves,
+            because they follow from them: the normals of a depth label, for
+            example. True: all that follow; or names of tasks. An image with a
+            label of a task gets no other one. For training only.
+        camera: ``dict(fx=, fy=, cx=, cy=, size=(height, width))``, the
+            intrinsics of the images in pixels, see
+            :class:`~mmprotomtl.utils.camera.Camera`. Images of another size
+            are taken for resized ones. None: those that the data set knows.
         **kwargs: See :class:`mmengine.dataset.BaseDataset`.
 
     Attributes:
+        derived_from: Task -> tasks of whose visible labels its own are made.
         partial_labels: The setting; None: no label is hidden.
         label_mask: Which labels are used. It is made when the list of files
             is read; None before that, or if no label is hidden.
@@ -80,6 +91,8 @@ class MultiTaskDataset(BaseDataset):
         split: str = 'train',
         pipeline: Sequence = (),
         holdout: dict | None = None,
+        derived_labels: bool | str | Sequence[str] = False,
+        camera: Mapping | None = None,
         **kwargs,
     ) -> None:
         if split not in self.SPLITS:
@@ -110,6 +123,13 @@ class MultiTaskDataset(BaseDataset):
         self.partial_labels = masks[0] if masks else None
         self.label_mask: LabelMask | None = None
         check_pipeline(steps)
+        self.camera = None if camera is None else _check_camera(camera)
+        self.derived_from = find_sources(
+            self.tasks,
+            derived_labels,
+            self.has_camera(),
+            type(self).__name__,
+        )
         super().__init__(pipeline=steps, **kwargs)
 
     @classmethod
@@ -165,6 +185,8 @@ class MultiTaskDataset(BaseDataset):
             info['holdout'] = dict(self.holdout)
         if self.label_mask is not None:
             info['label_mask'] = self.label_mask.summary()
+        if self.derived_from:
+            info['derived_labels'] = dict(self.derived_from)
         return info
 
     def refuse(self, path: str, problem: str) -> None:
@@ -181,6 +203,15 @@ class MultiTaskDataset(BaseDataset):
         if self.problems is None:
             raise error
         self.problems.append(error)
+
+    def has_camera(self) -> bool:
+        """Whether the intrinsics of the images are known."""
+        return self.camera is not None
+
+    def camera_of(self, sample_id: str) -> Camera | None:
+        """The camera of an image; None: unknown."""
+        del sample_id
+        return self.camera
 
     def has_label(self, sample_id: str, task: str) -> bool:
         """Whether an image has a label of a task on disk, hidden or not."""
@@ -278,9 +309,16 @@ class MultiTaskDataset(BaseDataset):
         self._fully_initialized = True
 
     def get_data_info(self, idx: int) -> dict:
-        """Return the entry of one sample, with the task objects."""
+        """Return the entry of one sample, with the task objects.
+
+        Where labels are derived, ``derivation`` says of which.
+        """
         info = super().get_data_info(idx)
         info['tasks'] = self.tasks
+        sources = sources_of(info['labels'], self.derived_from)
+        if sources:
+            camera = self.camera_of(info['sample_id'])
+            info['derivation'] = Derivation(sources, camera)
         return info
 
     def prepare_data(self, idx: int) -> dict:
@@ -301,6 +339,8 @@ class MultiTaskDataset(BaseDataset):
             np.random.seed(seed)
         info = self.get_data_info(idx)
         sample_id, labels = info['sample_id'], set(info['labels'])
+        if 'derivation' in info:
+            labels |= set(info['derivation'].sources)
         results = self.pipeline(info)
         problem = changed_labels(
             labels, results, self.partial_labels is not None
@@ -310,6 +350,31 @@ class MultiTaskDataset(BaseDataset):
                 f'{type(self).__name__}, image {sample_id!r}: {problem}'
             )
         return results
+
+
+def _check_camera(camera: Mapping) -> Camera:
+    """Return the intrinsics that a config gives.
+
+    Raises:
+        ValueError: One is missing or no positive number.
+    """
+    keys = set(Camera._fields)
+    size = camera.get('size')
+    if (
+        set(camera) != keys
+        or not isinstance(size, Sequence)
+        or len(size) != 2
+        or not all(
+            isinstance(value, (int, float)) and value > 0
+            for value in (camera['fx'], camera['fy'], *size)
+        )
+    ):
+        raise ValueError(
+            f'camera={dict(camera)!r} is not allowed: give dict(fx=, fy=, '
+            'cx=, cy=, size=(height, width)), in pixels of images of that '
+            'size, the centre of the top left pixel being (0, 0)'
+        )
+    return Camera(**{**camera, 'size': tuple(size)})
 
 
 def _check_holdout(

@@ -13,6 +13,8 @@ from mmprotomtl.registry import HOOKS
 from mmprotomtl.tasks import Task
 from mmprotomtl.utils.dist import sum_over_ranks, unwrap
 
+from .task_sharing import no_scores
+
 
 @HOOKS.register_module()
 class TaskCheckHook(Hook):
@@ -39,6 +41,12 @@ class TaskCheckHook(Hook):
         used = self._labels.get('labels_used')
         if used:
             runner.logger.info(f'labels used in training: {_counted(used)}')
+        if used and 'derived' in used:
+            counts = used['derived']
+            runner.logger.info(
+                'labels derived from these: '
+                + ', '.join(f'{task} {n}' for task, n in counts.items())
+            )
         mask = self._labels.get('label_mask') or {}
         # Of a concatenation, the parts have the masks.
         if mask and 'parts' not in mask:
@@ -61,12 +69,14 @@ class TaskCheckHook(Hook):
         """Compare with the validation set, hand the tasks on."""
         dataset = runner.val_dataloader.dataset
         self._compare(runner, dataset, 'val_dataloader')
+        _check_given(dataset, 'val_dataloader')
         self._hand_on(runner, runner.val_evaluator)
 
     def before_test(self, runner: Runner) -> None:
         """Compare with the test set, hand the tasks on."""
         dataset = runner.test_dataloader.dataset
         self._compare(runner, dataset, 'test_dataloader')
+        _check_given(dataset, 'test_dataloader')
         self._hand_on(runner, runner.test_evaluator)
 
     def after_train_iter(
@@ -152,6 +162,17 @@ def compare_tasks(
                         f'({type(part).__name__}): set tasks.{name}.{key} '
                         'once, at the top level of the config'
                     )
+
+
+def _check_given(dataset: Any, loader: str) -> None:
+    """Check that a data set to score on has no derived labels.
+
+    Raises:
+        ValueError: It has.
+    """
+    for place, part in leaf_datasets(dataset, f'{loader}.dataset'):
+        if getattr(part, 'derived_from', None):
+            raise ValueError(no_scores(place))
 
 
 def _described(mask: Mapping) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from mmprotomtl.registry import TASKS
+from mmprotomtl.utils.camera import Camera, normals_from_depth
 
 from .base import Task, masked_mean
 
@@ -107,6 +108,34 @@ class DepthTask(Task):
             return None
         factor = scale if self.unit == 'disparity' else 1 / scale
         return np.full((1, 1), factor)
+
+    def implies(self, has_camera: bool) -> Mapping[str, str]:
+        """Normals, by the camera's intrinsics; disparity has no scale."""
+        if self.unit == 'disparity':
+            lacks = f'tasks.{self.name}.unit is disparity, not metres'
+        else:
+            lacks = '' if has_camera else 'the intrinsics, `camera`'
+        return dict(normals=lacks)
+
+    def imply(
+        self, what: str, label: np.ndarray, camera: Camera | None
+    ) -> np.ndarray:
+        """Fit a plane to the 5 x 5 samples around each pixel, which are a
+        160th of the image's width apart: with noisy depth, samples that are
+        nearer to each other say less of a slope, and those that are farther
+        belong to another surface. Where no plane fits, as at the border of an
+        object, no normal follows.
+        """
+        assert what == 'normals' and camera is not None
+        step = max(1, round(label.shape[1] / 160))
+        return normals_from_depth(
+            label,
+            camera,
+            radius=2 * step,
+            step=step,
+            tolerance=0.5,
+            misfit=0.05,
+        )
 
     def loss(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """L1, mean over each image's valid pixels."""

@@ -65,7 +65,12 @@ class LoadMultiTaskAnnotations(BaseTransform):
     In a test pipeline, put it after the transforms that resize the image:
     predictions are then compared with labels of the original size.
 
-    Required keys: ``labels``, ``tasks``, ``ori_shape``. Added keys:
+    A data set with ``derived_labels`` adds labels that follow from these, see
+    :mod:`mmprotomtl.datasets.derived`. They are made here, from labels of the
+    image's size on disk, before any transform changes it.
+
+    Required keys: ``labels``, ``tasks``, ``ori_shape``; optional:
+    ``derivation``. Added keys:
     ``gt_maps``, task -> canonical label (:class:`mmprotomtl.tasks.Task`) of
     size ``ori_shape``; labels of another resolution are resized, see
     :func:`check_size`. If the image has already been resized, also
@@ -89,6 +94,12 @@ class LoadMultiTaskAnnotations(BaseTransform):
             maps[name] = task.resize_label(
                 label, results['ori_shape'], task.fit_interpolation
             )
+        derivation = results.get('derivation')
+        if derivation is not None:
+            made = derivation.derive(
+                results['tasks'], maps, results['image'].path
+            )
+            maps.update(made)
         results['gt_maps'] = maps
         image = results.get('img')
         if image is not None and image.shape[:2] != results['ori_shape']:

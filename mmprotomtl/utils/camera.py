@@ -1,4 +1,4 @@
-"""Surface normals from depth."""
+"""Cameras, and the surface normals that follow from depth."""
 
 from typing import NamedTuple
 
@@ -15,12 +15,61 @@ class Camera(NamedTuple):
         fy: Vertical focal length, in pixels.
         cx: Column of the principal point.
         cy: Row of the principal point.
+        size: Height and width of the images that these numbers are of; None:
+            of those at hand.
     """
 
     fx: float
     fy: float
     cx: float
     cy: float
+    size: tuple[int, int] | None = None
+
+    def at(self, size: tuple[int, int]) -> 'Camera':
+        """The camera of the same view, resized.
+
+        Args:
+            size: Height and width of the resized images.
+
+        Raises:
+            ValueError: The proportions are others, so that the images are no
+                resized view of the whole frame.
+        """
+        if self.size is None or tuple(self.size) == tuple(size):
+            return self._replace(size=(size[0], size[1]))
+        rows, cols = size[0] / self.size[0], size[1] / self.size[1]
+        # Sizes are whole numbers, so a resize changes proportions a little.
+        if abs(rows / cols - 1) > max(0.005, 1 / min(size)):
+            raise ValueError(
+                f'the camera is known for images of {_text(self.size)} pixels '
+                f'(height x width), but these are {_text(size)}, which is no '
+                'resized view of the whole frame: set `camera` of the data '
+                'set to fx, fy, cx, cy and size of its own images'
+            )
+        return Camera(
+            self.fx * cols,
+            self.fy * rows,
+            # The corner of the image stays, not the centre of its pixel.
+            (self.cx + 0.5) * cols - 0.5,
+            (self.cy + 0.5) * rows - 0.5,
+            (size[0], size[1]),
+        )
+
+    def cropped(
+        self, top: int, bottom: int, left: int, right: int
+    ) -> 'Camera':
+        """The camera of a part of the image, from ``top`` to ``bottom - 1``
+        and from ``left`` to ``right - 1``.
+        """
+        return self._replace(
+            cx=self.cx - left,
+            cy=self.cy - top,
+            size=(bottom - top, right - left),
+        )
+
+
+def _text(size: tuple[int, int]) -> str:
+    return f'{size[0]} x {size[1]}'
 
 
 def normals_from_depth(
@@ -30,6 +79,7 @@ def normals_from_depth(
     step: int = 3,
     tolerance: float = 0.05,
     least: float = 0.3,
+    misfit: float | None = None,
 ) -> np.ndarray:
     """Estimate surface normals by fitting a plane around each pixel.
 
@@ -47,6 +97,9 @@ def normals_from_depth(
             fraction belong to another surface and are left out.
         least: Minimum fraction of the neighbours that must belong to the
             surface; otherwise there is no normal.
+        misfit: Greatest root mean square distance of 1 / depth to the plane,
+            as a fraction of 1 / depth; where it is greater, there is no
+            normal. None: any.
 
     Returns:
         Unit vectors in the camera frame (x right, y down, z forward) that
@@ -62,11 +115,12 @@ def normals_from_depth(
     offsets = range(-radius, radius + 1, step)
     bound = tolerance * inverse
     # Sums over the neighbours on the surface of 1, x, x^2, y, x y, y^2, and
-    # of d, d x, d y, where d is the difference in 1 / depth to the centre.
-    # float32 is precise enough because coordinates are relative to the centre.
-    sums = np.zeros((9, height, width), np.float32)
+    # of d, d x, d y, d^2, where d is the difference in 1 / depth to the
+    # centre. float32 is precise enough because coordinates are relative to
+    # the centre.
+    sums = np.zeros((10, height, width), np.float32)
     for dy in offsets:
-        row = np.zeros((5, height, width), np.float32)
+        row = np.zeros((6, height, width), np.float32)
         for dx in offsets:
             near = padded[
                 radius + dy : radius + dy + height,
@@ -78,6 +132,7 @@ def normals_from_depth(
             rise = rise.astype(np.float32) * weight
             row[0] += weight
             row[3] += rise
+            row[5] += rise * rise
             if dx:
                 row[1] += dx * weight
                 row[2] += dx * dx * weight
@@ -85,15 +140,17 @@ def normals_from_depth(
         sums[:3] += row[:3]
         sums[3:5] += dy * row[:2]
         sums[5] += dy * dy * row[0]
-        sums[6:8] += row[3:]
+        sums[6:8] += row[3:5]
         sums[8] += dy * row[3]
-    count, x, xx, y, xy, yy, r, rx, ry = sums.astype(np.float64)
+        sums[9] += row[5]
+    count, x, xx, y, xy, yy, r, rx, ry, rr = sums.astype(np.float64)
     number = np.maximum(count, 1)
     xx -= x * x / number
     xy -= x * y / number
     yy -= y * y / number
     rx -= r * x / number
     ry -= r * y / number
+    rr -= r * r / number
     spread = xx * yy - xy * xy
     fitted = known & (count >= least * len(offsets) ** 2)
     # Neighbours on one line do not determine a plane.
@@ -101,6 +158,9 @@ def normals_from_depth(
     spread = np.where(fitted, spread, 1)
     slope_x = (yy * rx - xy * ry) / spread
     slope_y = (xx * ry - xy * rx) / spread
+    if misfit is not None:
+        rest = (rr - slope_x * rx - slope_y * ry) / number
+        fitted &= rest <= (misfit * inverse) ** 2
     level = inverse + (r - slope_x * x - slope_y * y) / number
     # 1 / depth = n . ray / distance, with ray = (u, v, 1).
     u = (np.arange(width) - camera.cx) / camera.fx
