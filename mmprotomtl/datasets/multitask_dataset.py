@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -13,11 +13,12 @@ from mmprotomtl.datasets.samplers import sample_seed
 from mmprotomtl.label_masks import LabelMask, PartialLabels
 from mmprotomtl.registry import TRANSFORMS
 from mmprotomtl.tasks import Task, build_tasks, complete_args
-from mmprotomtl.utils.camera import Camera
+from mmprotomtl.utils.camera import Camera, parse_camera
 from mmprotomtl.utils.errors import DataFileError, check_choice
 
 from .derived import Derivation, find_sources, sources_of
 from .transforms.allowed import check_pipeline
+from .transforms.cut_mix import steps_before_mix
 from .transforms.labels_left import changed_labels
 from .transforms.partial_annotation import split_label_masks
 
@@ -123,7 +124,8 @@ class MultiTaskDataset(BaseDataset):
         self.partial_labels = masks[0] if masks else None
         self.label_mask: LabelMask | None = None
         check_pipeline(steps)
-        self.camera = None if camera is None else _check_camera(camera)
+        self._before_mix = steps_before_mix(steps)
+        self.camera = None if camera is None else parse_camera(camera)
         self.derived_from = find_sources(
             self.tasks,
             derived_labels,
@@ -338,9 +340,9 @@ class MultiTaskDataset(BaseDataset):
             random.seed(seed)
             np.random.seed(seed)
         info = self.get_data_info(idx)
-        sample_id, labels = info['sample_id'], set(info['labels'])
-        if 'derivation' in info:
-            labels |= set(info['derivation'].sources)
+        sample_id, labels = info['sample_id'], _labels_of(info)
+        if self._before_mix is not None:
+            info['partner'] = self._partner(labels)
         results = self.pipeline(info)
         problem = changed_labels(
             labels, results, self.partial_labels is not None
@@ -351,30 +353,30 @@ class MultiTaskDataset(BaseDataset):
             )
         return results
 
+    @property
+    def mixes(self) -> bool:
+        """Whether a sample may have a part of another image."""
+        return self._before_mix is not None
 
-def _check_camera(camera: Mapping) -> Camera:
-    """Return the intrinsics that a config gives.
+    def _partner(self, labels: set[str]) -> Callable[[], dict]:
+        """A function that gives :class:`MultiTaskCutMix` another image, and
+        adds the tasks of its labels to ``labels``.
+        """
 
-    Raises:
-        ValueError: One is missing or no positive number.
-    """
-    keys = set(Camera._fields)
-    size = camera.get('size')
-    if (
-        set(camera) != keys
-        or not isinstance(size, Sequence)
-        or len(size) != 2
-        or not all(
-            isinstance(value, (int, float)) and value > 0
-            for value in (camera['fx'], camera['fy'], *size)
-        )
-    ):
-        raise ValueError(
-            f'camera={dict(camera)!r} is not allowed: give dict(fx=, fy=, '
-            'cx=, cy=, size=(height, width)), in pixels of images of that '
-            'size, the centre of the top left pixel being (0, 0)'
-        )
-    return Camera(**{**camera, 'size': tuple(size)})
+        def load() -> dict:
+            info = self.get_data_info(np.random.randint(len(self)))
+            labels.update(_labels_of(info))
+            for step in self._before_mix or ():
+                info = step(info)
+            return info
+
+        return load
+
+
+def _labels_of(info: Mapping) -> set[str]:
+    """The tasks of which an image's sample has a label."""
+    derived = info['derivation'].sources if 'derivation' in info else ()
+    return {*info['labels'], *derived}
 
 
 def _check_holdout(

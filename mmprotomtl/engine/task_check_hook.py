@@ -39,6 +39,7 @@ class TaskCheckHook(Hook):
         self._compare(runner, dataset, 'train_dataloader')
         self._labels = label_facts(dataset)
         used = self._labels.get('labels_used')
+        _check_whole(dataset, used)
         if used:
             runner.logger.info(f'labels used in training: {_counted(used)}')
         if used and 'derived' in used:
@@ -162,6 +163,23 @@ def compare_tasks(
                         f'({type(part).__name__}): set tasks.{name}.{key} '
                         'once, at the top level of the config'
                     )
+
+
+def _check_whole(dataset: Any, used: Mapping | None) -> None:
+    """Check that boxes are cut from images only that the run uses.
+
+    Raises:
+        ValueError: A wrapper leaves out images of a data set that mixes them.
+    """
+    parts = [part for _, part in leaf_datasets(dataset)]
+    mixing = [part for part in parts if getattr(part, 'mixes', False)]
+    if mixing and used and used['images'] < sum(map(len, parts)):
+        raise ValueError(
+            f'train_dataloader.dataset: {type(dataset).__name__} leaves out '
+            'images, of which MultiTaskCutMix would nevertheless take boxes '
+            'with their labels: choose the images by `indices` or `holdout` '
+            'of the data set itself'
+        )
 
 
 def _check_given(dataset: Any, loader: str) -> None:

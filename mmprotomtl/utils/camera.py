@@ -1,6 +1,7 @@
 """Cameras, and the surface normals that follow from depth."""
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -66,6 +67,31 @@ class Camera(NamedTuple):
             cy=self.cy - top,
             size=(bottom - top, right - left),
         )
+
+
+def parse_camera(camera: Mapping[str, Any]) -> Camera:
+    """Return the intrinsics that a config gives.
+
+    Raises:
+        ValueError: One is missing or no positive number.
+    """
+    keys = set(Camera._fields)
+    size = camera.get('size')
+    if (
+        set(camera) != keys
+        or not isinstance(size, Sequence)
+        or len(size) != 2
+        or not all(
+            isinstance(value, (int, float)) and value > 0
+            for value in (camera['fx'], camera['fy'], *size)
+        )
+    ):
+        raise ValueError(
+            f'camera={dict(camera)!r} is not allowed: give dict(fx=, fy=, '
+            'cx=, cy=, size=(height, width)), in pixels of images of that '
+            'size, the centre of the top left pixel being (0, 0)'
+        )
+    return Camera(**{**camera, 'size': tuple(size)})
 
 
 def _text(size: tuple[int, int]) -> str:
