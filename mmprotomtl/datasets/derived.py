@@ -1,7 +1,6 @@
 """Labels that follow from the visible labels of other tasks."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -106,43 +105,45 @@ def sources_of(labelled: Collection[str], sources: Sources) -> dict[str, str]:
     return found
 
 
-class Derivation(NamedTuple):
-    """How the labels of one image are derived.
+def camera_at(results: Mapping) -> Camera | None:
+    """The camera of an image at its size on disk; None: unknown.
 
-    Attributes:
-        sources: Task -> the task of whose visible label its own is made.
-        camera: Of the image, at any size; None: unknown.
+    Args:
+        results: The sample, with ``camera``, ``image`` and ``ori_shape``.
+
+    Raises:
+        DataFileError: The camera is that of images of other proportions.
     """
+    camera: Camera | None = results.get('camera')
+    try:
+        return camera and camera.at(results['ori_shape'])
+    except ValueError as error:
+        raise DataFileError(results['image'].path, str(error)) from None
 
-    sources: Mapping[str, str]
-    camera: Camera | None
 
-    def derive(
-        self,
-        tasks: Mapping[str, Task],
-        labels: Mapping[str, np.ndarray],
-        path: str,
-    ) -> dict[str, np.ndarray]:
-        """Make the labels.
+def derive(
+    sources: Mapping[str, str],
+    tasks: Mapping[str, Task],
+    labels: Mapping[str, np.ndarray],
+    camera: Camera | None,
+) -> dict[str, np.ndarray]:
+    """Make the labels of one image that follow from its visible ones.
 
-        Args:
-            tasks: Tasks of the data set.
-            labels: Task -> canonical label, the visible ones.
-            path: The image, for the error.
+    Args:
+        sources: What :func:`sources_of` returned.
+        tasks: Tasks of the data set.
+        labels: Task -> canonical label, the visible ones.
+        camera: Of an image of the labels' size; None: unknown.
 
-        Returns:
-            Task -> canonical label, those that are derived.
-
-        Raises:
-            DataFileError: The camera is not that of images of this shape.
-        """
-        made = {}
-        for name, source in self.sources.items():
-            label, task = labels[source], tasks[name]
-            try:
-                camera = self.camera and self.camera.at(label.shape[:2])
-            except ValueError as error:
-                raise DataFileError(path, str(error)) from None
-            implied = tasks[source].imply(str(task.made_of), label, camera)
-            made[name] = task.check_label(task.derive(implied), path)
-        return made
+    Returns:
+        Task -> canonical label, those that are derived.
+    """
+    made = {}
+    for name, source in sources.items():
+        task = tasks[name]
+        implied = tasks[source].imply(
+            str(task.made_of), labels[source], camera
+        )
+        path = f'label derived from {source}'
+        made[name] = task.check_label(task.derive(implied), path)
+    return made

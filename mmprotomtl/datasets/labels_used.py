@@ -97,7 +97,7 @@ def _given(info: Mapping) -> Sequence[str]:
 
 def _derived(info: Mapping) -> Sequence[str]:
     """The tasks whose labels are derived from others of the image."""
-    return tuple(info['derivation'].sources) if 'derivation' in info else ()
+    return tuple(info['derived'])
 
 
 def _rows(

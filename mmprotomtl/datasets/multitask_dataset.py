@@ -12,11 +12,11 @@ from mmengine.logging import print_log
 from mmprotomtl.datasets.samplers import sample_seed
 from mmprotomtl.label_masks import LabelMask, PartialLabels
 from mmprotomtl.registry import TRANSFORMS
-from mmprotomtl.tasks import Task, build_tasks, complete_args
+from mmprotomtl.tasks import Task, build_tasks, complete_args, needs_rays
 from mmprotomtl.utils.camera import Camera, parse_camera
 from mmprotomtl.utils.errors import DataFileError, check_choice
 
-from .derived import Derivation, find_sources, sources_of
+from .derived import find_sources, sources_of
 from .transforms.allowed import check_pipeline
 from .transforms.cut_mix import steps_before_mix
 from .transforms.labels_left import changed_labels
@@ -313,14 +313,13 @@ class MultiTaskDataset(BaseDataset):
     def get_data_info(self, idx: int) -> dict:
         """Return the entry of one sample, with the task objects.
 
-        Where labels are derived, ``derivation`` says of which.
+        Where labels are derived, ``derived`` says of which.
         """
         info = super().get_data_info(idx)
         info['tasks'] = self.tasks
-        sources = sources_of(info['labels'], self.derived_from)
-        if sources:
-            camera = self.camera_of(info['sample_id'])
-            info['derivation'] = Derivation(sources, camera)
+        info['derived'] = sources_of(info['labels'], self.derived_from)
+        if info['derived'] or needs_rays(self.tasks):
+            info['camera'] = self.camera_of(info['sample_id'])
         return info
 
     def prepare_data(self, idx: int) -> dict:
@@ -375,8 +374,7 @@ class MultiTaskDataset(BaseDataset):
 
 def _labels_of(info: Mapping) -> set[str]:
     """The tasks of which an image's sample has a label."""
-    derived = info['derivation'].sources if 'derivation' in info else ()
-    return {*info['labels'], *derived}
+    return {*info['labels'], *info['derived']}
 
 
 def _check_holdout(

@@ -154,6 +154,7 @@ def _task_settings(tasks: Mapping[str, Task]) -> dict[str, Any]:
         for key, value in task.meaning().items():
             found[f'tasks.{name}.{key}'] = value
         found[f'tasks.{name}.loss_weight'] = task.loss_weight
+        found[f'tasks.{name}.guide_weight'] = task.guide_weight or None
     return found
 
 

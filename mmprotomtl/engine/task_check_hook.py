@@ -7,10 +7,11 @@ from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmprotomtl.datasets import MultiTaskDataset
 from mmprotomtl.datasets.labels_used import label_facts
 from mmprotomtl.datasets.unwrap import leaf_datasets
 from mmprotomtl.registry import HOOKS
-from mmprotomtl.tasks import Task
+from mmprotomtl.tasks import Task, needs_rays
 from mmprotomtl.utils.dist import sum_over_ranks, unwrap
 
 from .task_sharing import no_scores
@@ -40,6 +41,7 @@ class TaskCheckHook(Hook):
         self._labels = label_facts(dataset)
         used = self._labels.get('labels_used')
         _check_whole(dataset, used)
+        _check_cameras(unwrap(runner.model).tasks, dataset)
         if used:
             runner.logger.info(f'labels used in training: {_counted(used)}')
         if used and 'derived' in used:
@@ -180,6 +182,24 @@ def _check_whole(dataset: Any, used: Mapping | None) -> None:
             'with their labels: choose the images by `indices` or `holdout` '
             'of the data set itself'
         )
+
+
+def _check_cameras(tasks: Mapping[str, Task], dataset: Any) -> None:
+    """Check that tasks that learn by the camera's rays have some.
+
+    Raises:
+        ValueError: The intrinsics of a data set are unknown.
+    """
+    if not needs_rays(tasks):
+        return
+    for place, part in leaf_datasets(dataset, 'train_dataloader.dataset'):
+        if not (isinstance(part, MultiTaskDataset) and part.has_camera()):
+            names = [n for n, task in tasks.items() if task.guide_weight]
+            raise ValueError(
+                f'{place} ({type(part).__name__}) does not know the '
+                f'intrinsics of its images, by which {", ".join(names)} would '
+                'learn from labels of other tasks: set `camera` there'
+            )
 
 
 def _check_given(dataset: Any, loader: str) -> None:

@@ -328,6 +328,36 @@ class Task(ABC):
         """
         return implied
 
+    #: What a visible label of another task (its :attr:`made_of`) says of this
+    #: task's prediction, see :meth:`guide_loss`; None: nothing.
+    guided_by: ClassVar[str | None] = None
+    #: Factor of :meth:`guide_loss`; 0: it is not computed.
+    guide_weight: float = 0.0
+
+    def guide_loss(
+        self, logits: Tensor, label: Tensor, rays: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """How far a prediction is from what the visible label of another task
+        says of it, on images without a label of this task.
+
+        Args:
+            logits: ``N x C x H x W``, at the label's size.
+            label: Of the other task, ``N x L x H x W``.
+            rays: Unit vectors from the camera through the pixels, ``N x 3 x H
+                x W``; 0 where there is none.
+
+        Returns:
+            As :meth:`loss`.
+
+        Raises:
+            NotImplementedError: The class has :attr:`guided_by`, but not
+                this.
+        """
+        raise NotImplementedError(
+            f'{type(self).__name__}.guided_by is {self.guided_by!r}, so it '
+            'needs guide_loss'
+        )
+
     # -- checking a data set ---------------------------------------------
 
     def describe(self, label: np.ndarray, raw: np.ndarray) -> dict[str, Any]:

@@ -56,6 +56,19 @@ class Camera(NamedTuple):
             (size[0], size[1]),
         )
 
+    def rays(self) -> np.ndarray:
+        """Unit vectors from the camera through the centres of the pixels,
+        ``H x W x 3`` float32, in the camera frame (x right, y down, z
+        forward).
+        """
+        assert self.size is not None
+        height, width = self.size
+        ray = np.ones((height, width, 3))
+        ray[..., 0] = (np.arange(width) - self.cx) / self.fx
+        ray[..., 1] = (np.arange(height)[:, None] - self.cy) / self.fy
+        ray /= np.linalg.norm(ray, axis=-1, keepdims=True)
+        return ray.astype(np.float32)
+
     def cropped(
         self, top: int, bottom: int, left: int, right: int
     ) -> 'Camera':

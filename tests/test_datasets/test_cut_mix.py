@@ -163,7 +163,12 @@ def test_a_wrapper_that_leaves_images_out(scenes, monkeypatch):
         loader = DataLoader(data, collate_fn=pseudo_collate)
         log = Space(info=lambda _: None)
         TaskCheckHook().before_train(
-            Space(iter=0, train_dataloader=loader, logger=log)
+            Space(
+                iter=0,
+                train_dataloader=loader,
+                logger=log,
+                model=Space(tasks={}),
+            )
         )
 
     data = scenes(ROWS)

@@ -96,6 +96,8 @@ class MultiTaskCutMix(BaseTransform):
             for name, task in results['tasks'].items()
             if name in ours or name in theirs
         }
+        if 'rays' in results:
+            results['rays'] = _pasted(results['rays'], other['rays'], box)
         return results
 
     def __repr__(self) -> str:

@@ -3,9 +3,10 @@
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmprotomtl.datasets.derived import camera_at, derive
 from mmprotomtl.readers import DataFile, check_size
 from mmprotomtl.registry import TRANSFORMS
-from mmprotomtl.tasks import Task
+from mmprotomtl.tasks import Task, needs_rays
 from mmprotomtl.utils.errors import DataFileError
 
 
@@ -69,12 +70,15 @@ class LoadMultiTaskAnnotations(BaseTransform):
     :mod:`mmprotomtl.datasets.derived`. They are made here, from labels of the
     image's size on disk, before any transform changes it.
 
-    Required keys: ``labels``, ``tasks``, ``ori_shape``; optional:
-    ``derivation``. Added keys:
+    Required keys: ``labels``, ``tasks``, ``ori_shape``; optional: ``derived``
+    (task -> the task of whose visible label its own is made) and ``camera``.
+    Added keys:
     ``gt_maps``, task -> canonical label (:class:`mmprotomtl.tasks.Task`) of
     size ``ori_shape``; labels of another resolution are resized, see
-    :func:`check_size`. If the image has already been resized, also
-    ``gt_shape``, the size of the labels for :class:`PackMultiTaskInputs`.
+    :func:`check_size`. Where a task has a use for them, ``rays``, see
+    :meth:`mmprotomtl.utils.camera.Camera.rays`. If the image has already been
+    resized, also ``gt_shape``, the size of the labels for
+    :class:`PackMultiTaskInputs`.
     """
 
     def transform(self, results: dict) -> dict:
@@ -94,13 +98,12 @@ class LoadMultiTaskAnnotations(BaseTransform):
             maps[name] = task.resize_label(
                 label, results['ori_shape'], task.fit_interpolation
             )
-        derivation = results.get('derivation')
-        if derivation is not None:
-            made = derivation.derive(
-                results['tasks'], maps, results['image'].path
-            )
-            maps.update(made)
+        camera = camera_at(results)
+        sources = results.get('derived', {})
+        maps.update(derive(sources, results['tasks'], maps, camera))
         results['gt_maps'] = maps
+        if camera is not None and needs_rays(results['tasks']):
+            results['rays'] = camera.rays()
         image = results.get('img')
         if image is not None and image.shape[:2] != results['ori_shape']:
             results['gt_shape'] = results['ori_shape']
