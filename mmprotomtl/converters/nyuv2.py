@@ -11,6 +11,7 @@ import numpy as np
 from mmprotomtl.datasets.nyuv2 import CAMERA, NYUv2Dataset
 from mmprotomtl.tasks.normals import unit_vectors
 from mmprotomtl.utils.camera import normals_from_depth
+from mmprotomtl.utils.edges import label_edges
 from mmprotomtl.utils.errors import DataFileError, check_choice
 from mmprotomtl.utils.files import write_text
 
@@ -101,18 +102,6 @@ def read_frame(plan: Plan, frame: int) -> dict[str, np.ndarray]:
         top, bottom, left, right = plan.crop
         arrays = {k: v[top:bottom, left:right] for k, v in arrays.items()}
     return {k: np.ascontiguousarray(v) for k, v in arrays.items()}
-
-
-def label_edges(label: np.ndarray) -> np.ndarray:
-    """Mark pixels whose right or lower neighbour has another class.
-
-    Returns:
-        Bool ``H x W``.
-    """
-    edges = np.zeros(label.shape, bool)
-    edges[:, :-1] |= label[:, :-1] != label[:, 1:]
-    edges[:-1] |= label[:-1] != label[1:]
-    return edges
 
 
 def make_sample(

@@ -2,8 +2,10 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
+import torch
 
 from mmprotomtl.datasets import (
     CityscapesMTDataset,
@@ -18,6 +20,8 @@ from mmprotomtl.engine import load_config
 from mmprotomtl.evaluation.delta import differing
 from mmprotomtl.label_masks import LabelMask, write_label_mask
 from mmprotomtl.registry import DATASETS
+from mmprotomtl.scenes.builder import PERSON
+from mmprotomtl.tasks import build_tasks
 from mmprotomtl.utils.errors import DataFileError
 from tests.conftest import ROOT
 
@@ -317,3 +321,118 @@ def test_the_report_of_a_check(masked):
     cfg['derived_labels'] = False
     (doubt,) = check_dataset(cfg, workers=1)['warnings']
     assert 'hides all labels of normals' in doubt['problem']
+
+
+EVERYTHING = dict(
+    edge=dict(class_boundaries=True),
+    semseg={},
+    human_parts=dict(learn_background=True),
+)
+
+
+def test_edges_of_a_label_of_classes(masked):
+    """Those of the rule of NYUD-v2, pixel by pixel; unknown beside pixels
+    without a class, unless another neighbour shows an edge.
+    """
+    label = np.array([
+        [1, 1, 2, 2],
+        [1, 1, 2, 255],
+        [3, 1, 255, 2],
+        [3, 3, 3, 3],
+    ])  # fmt: skip
+    expected = np.array([
+        [0, 1, 0, 255],
+        [1, 1, 255, 255],
+        [1, 1, 255, 1],
+        [0, 0, 0, 0],
+    ])  # fmt: skip
+    task = build_tasks(dict(semseg=dict(num_classes=4)))['semseg']
+    assert np.array_equal(task.imply('boundaries', label, None), expected)
+    data = masked([['semseg']] * 4, tasks=EVERYTHING, derived_labels=['edge'])
+    for i in range(4):
+        made = data[i]['gt_maps']
+        assert set(made) == {'semseg', 'edge'}
+        classes = made['semseg'].astype(int)
+        for y in range(0, SIZE[0] - 1, 7):
+            for x in range(SIZE[1] - 1):
+                own = classes[y, x]
+                other = own != classes[y, x + 1] or own != classes[y + 1, x]
+                assert made['edge'][y, x] == other
+        assert made['edge'].any()
+
+
+@pytest.mark.parametrize('folder', ['segmentation40', 'segmentation13'])
+def test_edges_of_the_real_set(shared_data, folder):
+    """Those that come with NYUD-v2 are the boundaries of its 40 classes. Of 13
+    classes follow no others than these, and nearly all.
+    """
+    root = shared_data / 'nyud_v2'
+    frames = (root / 'gt_sets/train.txt').read_text().split()[::160]
+    task = build_tasks(dict(semseg=dict(num_classes=41)))['semseg']
+    found = missed = 0
+    for frame in frames:
+        label = cv2.imread(str(root / folder / f'{frame}.png'), 0)
+        label[label == 0] = 255
+        truth = cv2.imread(str(root / 'edge' / f'{frame}.png'), 0) > 0
+        edges = task.imply('boundaries', label, None)
+        assert truth[edges == 1].all()
+        assert (edges != 255).mean() > 0.6
+        found += (edges == 1).sum()
+        missed += truth[edges == 0].sum()
+    if folder.endswith('40'):
+        assert missed == 0
+    else:
+        assert 0 < missed < 0.06 * found
+
+
+def test_parts_where_nobody_is(masked):
+    """Background, and unlabelled where somebody is: never a part."""
+    data = masked([['semseg']] * 8, tasks=EVERYTHING,
+                  derived_labels=['human_parts'])  # fmt: skip
+    seen = set()
+    for i in range(8):
+        made = data[i]['gt_maps']
+        person = made['semseg'] == PERSON
+        assert (made['human_parts'] == np.where(person, 255, 0)).all()
+        seen.add(bool(person.any()))
+    assert seen == {True, False}
+
+
+def test_background_is_learnt_but_not_scored():
+    parts = [
+        build_tasks(dict(human_parts=dict(learn_background=on)))['human_parts']
+        for on in (True, False)
+    ]
+    label = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
+    label[:, :, :2] = 255
+    label[1, 0, 3, 3] = 2
+    logits = torch.randn(2, 7, 4, 4)
+    (loss, count), (old, before) = (p.loss(logits, label) for p in parts)
+    assert count.tolist() == [8, 8] and before.tolist() == [0, 8]
+    by_hand = -logits[0, :, 2:].log_softmax(0)[0].mean()
+    assert loss[0].item() == pytest.approx(by_hand.item(), rel=1e-5)
+    assert loss[1].item() == old[1].item() and old[0] == 0
+    assert torch.equal(parts[0].valid(label), parts[1].valid(label))
+
+
+def test_what_is_missing_for_edges_and_parts():
+    tasks = dict(semseg={}, human_parts={})
+    refused('human_parts .missing is tasks.human_parts.learn_background=True',
+            tasks=tasks)  # fmt: skip
+    refused('human_parts .from semseg: missing is a class person or',
+            cls=DATASETS.get('ImageFolderMTDataset'),
+            folders=dict(semseg='s', human_parts='p'),
+            tasks=dict(semseg=dict(num_classes=3),
+                       human_parts=dict(learn_background=True)))  # fmt: skip
+    # Parts show no objects' boundaries.
+    edges = dict(edge=dict(class_boundaries=True), human_parts={})
+    refused('edge .no task of the run', tasks=edges)
+    refused('edge .missing is tasks.edge.class_boundaries=True',
+            tasks=dict(edge={}, semseg={}))  # fmt: skip
+    both = SyntheticScenesDataset(
+        tasks={**EVERYTHING, **DEPTH_NORMALS}, derived_labels=True,
+        lazy_init=True,
+    )  # fmt: skip
+    assert both.derived_from == dict(
+        edge=['semseg'], human_parts=['semseg'], normals=['depth']
+    )

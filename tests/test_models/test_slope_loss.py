@@ -147,7 +147,8 @@ def test_rays_move_with_the_pixels():
         data = SyntheticScenesDataset(
             size=(96, 128), num_scenes=2, tasks=TASKS,
             pipeline=[
-                *LOAD, *steps[:number], dict(type='MultiTaskPad', size=(99, 130)),
+                *LOAD, *steps[:number],
+                dict(type='MultiTaskPad', size=(99, 130)),
                 dict(type='PackMultiTaskInputs'),
             ],
         )  # fmt: skip
