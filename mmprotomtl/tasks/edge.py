@@ -38,7 +38,7 @@ class EdgeTask(BinaryTask):
         class_boundaries: Whether the edges of the data set are the boundaries
             between the classes of its label of semantic segmentation, so that
             they follow from it (``derived_labels``). Those that
-            ``tools/convert_nyuv2.py --form nyudv2`` makes are; those of
+            ``tools/dataset_converters/nyuv2.py`` makes are; those of
             PASCAL-Context, of 459 classes, and of single objects are not.
     """
 
