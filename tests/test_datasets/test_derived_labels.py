@@ -17,6 +17,7 @@ from mmprotomtl.datasets import (
     label_facts,
 )
 from mmprotomtl.engine import load_config
+from mmprotomtl.engine.task_check_hook import _check_given
 from mmprotomtl.evaluation.delta import differing
 from mmprotomtl.label_masks import LabelMask, write_label_mask
 from mmprotomtl.registry import DATASETS
@@ -285,6 +286,16 @@ def test_scores_on_derived_labels_are_refused(loader):
     train = 'train_dataloader.dataset.derived_labels'
     cfg = load_config(config, {train: ['normals']})
     assert cfg.train_dataloader.dataset.derived_labels == ['normals']
+
+
+def test_data_sets_that_are_objects_are_refused_too(masked):
+    """No config says it; the hook asks them before they are scored."""
+    data = masked([['depth']], derived_labels=True)
+    whole = MultiTaskConcatDataset([masked([['depth']]), data])
+    place = 'val_dataloader.dataset.datasets.1.derived_labels'
+    with pytest.raises(ValueError, match=f'{place} is not allowed'):
+        _check_given(whole, 'val_dataloader')
+    _check_given(masked([['depth']]), 'val_dataloader')
 
 
 def test_the_numbers(masked):

@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import pseudo_collate
 from mmengine.structures import PixelData
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from mmprotomtl.datasets import SyntheticScenesDataset
+from mmprotomtl.engine.task_check_hook import _check_cameras
 from mmprotomtl.models.heads.multitask_head import _find_guides
+from mmprotomtl.registry import DATASETS
 from mmprotomtl.scenes.builder import scene_of
 from mmprotomtl.scenes.renderer import render
 from mmprotomtl.structures import MultiTaskDataSample
@@ -114,6 +118,19 @@ def test_gradients_are_bounded(far):
         assert depth.grad[..., 15:20, 39:41].abs().max() < 0.1 / count.item()
 
 
+@pytest.mark.parametrize('scale', [1e-6, 0, -1])
+def test_a_depth_of_nought_moves_nothing(scale):
+    """What is nearer than the least depth has no gradient, and no loss that
+    is not a number.
+    """
+    depth, label, rays = plane([0.3, -0.5, -1])
+    depth = (scale * depth.roll(3, -1)).requires_grad_()
+    loss, _ = DEPTH.guide_loss(depth, label, rays)
+    loss.sum().backward()
+    assert 0 < loss.item() < 1
+    assert (depth.grad == 0).all()
+
+
 def test_it_brings_depth_to_its_slope():
     """A depth that is flat becomes the plane, up to its distance."""
     truth, label, rays = plane([0.3, -0.5, -1])
@@ -164,6 +181,47 @@ def test_rays_move_with_the_pixels():
         mirrored = sample.rays[None].flip(-1)
         wrong, _ = DEPTH.guide_loss(depth, normals, mirrored)
         assert wrong.item() > 2 * loss.item(), number
+
+
+def test_rays_come_through_workers_and_padding():
+    data = SyntheticScenesDataset(
+        size=(30, 40), num_scenes=2, tasks=TASKS,
+        pipeline=[*LOAD, dict(type='PackMultiTaskInputs')],
+    )  # fmt: skip
+    loader = DataLoader(
+        data, batch_size=2, num_workers=1, collate_fn=pseudo_collate
+    )
+    (batch,) = loader
+    for i in range(2):
+        here = data[i]['data_samples'].rays
+        assert torch.equal(batch['data_samples'][i].rays, here)
+    focal = scene_of(0, 0).focal * 40
+    ray = torch.tensor([(7 - 19.5) / focal, (4 - 14.5) / focal, 1.0])
+    assert torch.allclose(
+        batch['data_samples'][0].rays[:, 4, 7], ray / ray.norm(), atol=1e-6
+    )
+    kept = batch['data_samples'][1].rays
+    padded = tiny_model(TASKS).data_preprocessor(batch, training=True)
+    rays = padded['data_samples'][1].rays
+    assert rays.shape == (3, 32, 64)
+    assert torch.equal(rays[:, :30, :40], kept)
+    assert rays.abs().sum() == pytest.approx(kept.abs().sum().item())
+
+
+def test_a_data_set_without_a_camera_is_refused():
+    folder = dict(
+        type='ImageFolderMTDataset', folders=dict(depth='d', normals='n'),
+        tasks=TASKS, lazy_init=True,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match='train_dataloader.dataset .Image.*'
+                       'intrinsics.*depth would'):  # fmt: skip
+        _check_cameras(build_tasks(TASKS), DATASETS.build(folder))
+    camera = dict(fx=1, fy=1, cx=0, cy=0, size=(2, 2))
+    _check_cameras(
+        build_tasks(TASKS), DATASETS.build(dict(folder, camera=camera))
+    )
+    plain = build_tasks(dict(depth={}, normals={}))
+    _check_cameras(plain, DATASETS.build(folder))
 
 
 def sample(depth, label, rays, names):
