@@ -8,12 +8,14 @@ from .checkpoint_fit import (
     trained_tasks,
     weights_of,
 )
+from .consistency import FeatureConsistency
 from .data_preprocessor import MultiTaskDataPreprocessor
 from .heads import MultiTaskHead, RetrievalTransformerHead
 from .layers import (
     Attention,
     CodeMemory,
     CrossTaskMemory,
+    KeyValueMemory,
     PrototypeMemory,
     Quantized,
     Retrieval,
@@ -34,6 +36,8 @@ __all__ = [
     'CodeMemory',
     'CrossTaskMemory',
     'EfficientNetLite0',
+    'FeatureConsistency',
+    'KeyValueMemory',
     'MultiTaskDataPreprocessor',
     'MultiTaskHead',
     'MultiTaskNeck',

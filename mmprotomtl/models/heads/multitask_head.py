@@ -56,6 +56,11 @@ class MultiTaskHead(BaseModule):
         # run, for the check that every task is trained.
         self.register_buffer('labels_seen', torch.zeros(len(tasks)), False)
 
+    @property
+    def reads_memory(self) -> bool:
+        """Whether predictions depend on the neck's memory."""
+        return False
+
     def refine(
         self, features: TaskFeatures, pairs: list[list[int]]
     ) -> list[Tensor]:
