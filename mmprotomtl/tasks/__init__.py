@@ -9,7 +9,7 @@ from .base import (
     save_gray,
 )
 from .binary import BinaryTask
-from .building import build_tasks, complete_args, plain, task_class
+from .building import build_tasks, complete_args, needs_rays, plain, task_class
 from .depth import DepthTask
 from .edge import EdgeTask
 from .human_parts import HumanPartsTask
@@ -31,6 +31,7 @@ __all__ = [
     'build_tasks',
     'complete_args',
     'masked_mean',
+    'needs_rays',
     'plain',
     'resize_known',
     'save_gray',
