@@ -40,7 +40,12 @@ def test_there_is_one_for_each_method_data_set_and_size():
         f'{method}_r18_{run}-onelabel.py'
         for method in ('protomtl/protomtl', 'baselines/mtl')
         for run in runs
-    } | {'protomtl/protomtl_vit-l-fsdp_8xb1-200e_nyuv2-288x384-onelabel.py'}
+    } | {
+        'protomtl/protomtl_vit-l-fsdp_8xb1-200e_nyuv2-288x384-onelabel.py',
+        # Of benchmarks/plans.
+        'protomtl/protomtl_lite0_1xb16-60e_nyuv2-96x128-onelabel.py',
+        'baselines/mtl_lite0_1xb16-60e_nyuv2-96x128-onelabel.py',
+    }
     found = {path.relative_to(ROOT / 'configs').as_posix() for path in CONFIGS}
     assert found == expected
 
@@ -85,14 +90,15 @@ def _size(path: Path) -> tuple[int, ...]:
 def test_the_numbers_are_those_of_the_name(path):
     cfg = load_config(path)
     name = re.fullmatch(
-        r'(protomtl|mtl)_(?:r18|vit-l-fsdp)_(\d)xb(\d)-(\w+)_'
+        r'(protomtl|mtl)_(r18|vit-l-fsdp|lite0)_(\d)xb(\d+)-(\w+)_'
         r'(\w+)-(\d+)x(\d+)-onelabel',
         path.stem,
     )
-    method, _, batch, schedule, data, *size = name.groups()
+    method, backbone, _, batch, schedule, data, *size = name.groups()
     assert all(cfg[loader].batch_size == int(batch) for loader in LOADERS)
     epochs, lr, optimizer = {
         '200e': (200, 2e-5, 'Adam'),
+        '60e': (60, 5e-4, 'AdamW'),
         '20e': (20, 5e-4, 'AdamW'),
         'demo': (8, 1e-3, 'AdamW'),
     }[schedule]
@@ -102,14 +108,22 @@ def test_the_numbers_are_those_of_the_name(path):
     assert cfg.optim_wrapper.clip_grad.max_norm == 10
     neck, head = cfg.model.neck, cfg.model.head
     small = '-96x128' in path.stem
-    assert neck.channels == (128 if small else 512)
+    # One tiny network for the tables of benchmarks, frozen.
+    tiny = backbone == 'lite0'
+    width = 64 if tiny else 128 if small else 512
+    assert neck.channels == width
+    assert cfg.model.get('freeze_backbone', False) == tiny
+    views = cfg.train_dataloader.dataset.get('fixed_views')
+    assert views == (8 if tiny else None)
+    kept = [hook.folder for hook in cfg.custom_hooks]
+    assert kept == (['work_dirs/features'] if tiny else [])
     assert (neck.stride, neck.num_blocks) == (8, 2)
     assert head.reduction == 'balanced'
     assert cfg.model.consistency.weight == 0
     if method == 'protomtl':
         assert neck.type == 'PrototypeNeck'
         assert neck.quantizer.num_codes == (512 if small else 4096)
-        assert neck.quantizer.code_dim == (128 if small else 512)
+        assert neck.quantizer.code_dim == width
         assert neck.prototype_dim == (256 if small else 1024)
         assert neck.num_slots is None
         assert neck.prototypes_per_task == 1

@@ -1,5 +1,6 @@
 """Base class of all data sets for dense multi-task prediction."""
 
+import hashlib
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -61,6 +62,11 @@ class MultiTaskDataset(BaseDataset):
             intrinsics of the images in pixels, see
             :class:`~mmprotomtl.utils.camera.Camera`. Images of another size
             are taken for resized ones. None: those that the data set knows.
+        fixed_views: Number V of augmented views of each image. Training draws
+            one of them each time, and view v of an image is the same in every
+            epoch, run and part of the data set, so that features of a frozen
+            backbone can be kept (``FeatureCacheHook``). None: each view is a
+            new one.
         **kwargs: See :class:`mmengine.dataset.BaseDataset`.
 
     Attributes:
@@ -94,8 +100,15 @@ class MultiTaskDataset(BaseDataset):
         holdout: dict | None = None,
         derived_labels: bool | str | Sequence[str] = False,
         camera: Mapping | None = None,
+        fixed_views: int | None = None,
         **kwargs,
     ) -> None:
+        if fixed_views is not None and fixed_views < 1:
+            raise ValueError(
+                f'fixed_views={fixed_views!r} is not allowed: give the number '
+                'of views of each image, 1 or more, or None'
+            )
+        self.fixed_views = fixed_views
         if split not in self.SPLITS:
             raise ValueError(
                 f'split={split!r} is not allowed for {type(self).__name__}: '
@@ -125,6 +138,12 @@ class MultiTaskDataset(BaseDataset):
         self.label_mask: LabelMask | None = None
         check_pipeline(steps)
         self._before_mix = steps_before_mix(steps)
+        if self.mixes and fixed_views is not None:
+            raise ValueError(
+                f'fixed_views={fixed_views} is not allowed with '
+                'MultiTaskCutMix: a view would depend on another image, and '
+                'on which images the data set has'
+            )
         self.camera = None if camera is None else parse_camera(camera)
         self.derived_from = find_sources(
             self.tasks,
@@ -326,20 +345,23 @@ class MultiTaskDataset(BaseDataset):
         """Return one sample after the pipeline.
 
         If the index carries a seed of the sampler, all random decisions of
-        the transforms depend on this seed only. So they are the same for any
-        number of loader workers and after a resume.
+        the transforms depend on this seed only, or, with ``fixed_views``, on
+        the image and the view that the seed chooses. So they are the same for
+        any number of loader workers and after a resume.
 
         Raises:
             RuntimeError: A transform has removed the label of a task, or
                 added one that the label mask hides. What is reported of the
                 labels would not be true.
         """
-        seed = sample_seed(idx)
-        if seed is not None:
-            random.seed(seed)
-            np.random.seed(seed)
         info = self.get_data_info(idx)
         sample_id, labels = info['sample_id'], _labels_of(info)
+        seed = sample_seed(idx)
+        if seed is not None:
+            if self.fixed_views is not None:
+                seed = _view_seed(sample_id, seed % self.fixed_views)
+            random.seed(seed)
+            np.random.seed(seed)
         if self._before_mix is not None:
             info['partner'] = self._partner(labels)
         results = self.pipeline(info)
@@ -375,6 +397,12 @@ class MultiTaskDataset(BaseDataset):
 def _labels_of(info: Mapping) -> set[str]:
     """The tasks of which an image's sample has a label."""
     return {*info['labels'], *info['derived']}
+
+
+def _view_seed(sample_id: str, view: int) -> int:
+    """Seed of the random transforms of a view, of 32 bits."""
+    name = f'{view} {sample_id}'.encode()
+    return int.from_bytes(hashlib.blake2b(name, digest_size=4).digest())
 
 
 def _check_holdout(

@@ -8,6 +8,7 @@ from .checkpoints import (
 )
 from .compile_hook import CompileHook
 from .early_stopping_hook import EarlyStoppingHook
+from .feature_cache_hook import FeatureCacheHook
 from .find_checkpoint import check_whole, latest_checkpoint, settle_resume
 from .finite_predictions_hook import FinitePredictionsHook
 from .metrics_file_hook import MetricsFileHook
@@ -31,6 +32,7 @@ __all__ = [
     'CheckpointSelectionHook',
     'CompileHook',
     'EarlyStoppingHook',
+    'FeatureCacheHook',
     'FinitePredictionsHook',
     'IterSeedHook',
     'MetricsFileHook',

@@ -61,7 +61,7 @@ def run_settings(runner: Runner) -> dict[str, Any]:
     parts = list(leaf_datasets(loader.dataset, 'train_data'))
     for place, part in parts:
         found[f'{place}.type'] = type(part).__name__
-        for key in ('split', 'holdout'):
+        for key in ('split', 'holdout', 'fixed_views'):
             found[f'{place}.{key}'] = getattr(part, key, None)
         derived = getattr(part, 'derived_from', None)
         found[f'{place}.derived_labels'] = derived or None

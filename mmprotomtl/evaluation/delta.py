@@ -194,14 +194,13 @@ class Reference:
         Returns:
             NaN if a task has no score.
         """
-        changes = []
-        for name, task in tasks.items():
-            base = self.value(name, task.standing_metric)
-            own = scores[f'{name}/{task.standing_metric}']
-            own = float('nan') if own is None else own
-            sign = 1 if task.higher_is_better else -1
-            changes.append(100 * sign * (own - base) / abs(base))
-        result = sum(changes) / len(changes)
+        base = {
+            f'{name}/{task.standing_metric}': self.value(
+                name, task.standing_metric
+            )
+            for name, task in tasks.items()
+        }
+        result = mean_change(scores, base, tasks)
         if result != result:
             print_log(
                 'delta_m is NaN: a task has no score',
@@ -209,3 +208,30 @@ class Reference:
                 level=logging.WARNING,
             )
         return result
+
+
+def mean_change(
+    scores: Mapping[str, float | None],
+    base: Mapping[str, float],
+    tasks: Mapping[str, Standing],
+) -> float:
+    """The mean over tasks of the signed relative change, in percent.
+
+    Args:
+        scores: ``<task>/<metric>`` -> value.
+        base: The values that the change is relative to.
+        tasks: The tasks; each says which metric stands for it, and whether
+            higher is better.
+
+    Returns:
+        NaN if a task has no score, or there is no change relative to 0.
+    """
+    changes = []
+    for name, task in tasks.items():
+        key = f'{name}/{task.standing_metric}'
+        own = scores[key]
+        own = float('nan') if own is None else own
+        sign = 1 if task.higher_is_better else -1
+        size = abs(base[key]) or float('nan')
+        changes.append(100 * sign * (own - base[key]) / size)
+    return sum(changes) / len(changes)

@@ -10,6 +10,7 @@ from .checkpoint_fit import (
 )
 from .consistency import FeatureConsistency
 from .data_preprocessor import MultiTaskDataPreprocessor
+from .feature_cache import FeatureCache, check_frozen
 from .heads import MultiTaskHead, RetrievalTransformerHead
 from .layers import (
     Attention,
@@ -36,6 +37,7 @@ __all__ = [
     'CodeMemory',
     'CrossTaskMemory',
     'EfficientNetLite0',
+    'FeatureCache',
     'FeatureConsistency',
     'KeyValueMemory',
     'MultiTaskDataPreprocessor',
@@ -51,6 +53,7 @@ __all__ = [
     'TaskFeatures',
     'TokenMemory',
     'VectorQuantizer',
+    'check_frozen',
     'check_meaning',
     'check_pretrained',
     'check_weights',

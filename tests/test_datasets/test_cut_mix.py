@@ -144,6 +144,8 @@ def test_what_does_not_fit_is_refused(scenes):
         scenes(ROWS, [*LOAD, MIX, MIX])
     with pytest.raises(ValueError, match='MultiTaskCutMix comes before'):
         scenes(ROWS, [LOAD[0], MIX, LOAD[1]])
+    with pytest.raises(ValueError, match='fixed_views=2 is not allowed with'):
+        scenes(ROWS, fixed_views=2)
     step = TRANSFORMS.build(MIX)
     hidden = dict(type='RandomApply', transforms=[step], prob=1.0)
     with pytest.raises(RuntimeError, match='inside no other transform'):

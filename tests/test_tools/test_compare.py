@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from mmprotomtl.evaluation import paired
 from tests.conftest import ROOT
 
 COMPARE = ROOT / 'tools/analysis_tools/compare.py'
@@ -198,3 +199,135 @@ def test_what_does_not_belong_together_is_refused(compare, runs, write):
     assert str(wrong) in text
     assert "label_mask.sha256 is '77'" in text
     assert 'no such file' in refused('nothing.json')
+
+
+# ----- pairs
+
+
+def masked(sha):
+    return dict(label_mask=dict(protocol='one-label', sha256=sha))
+
+
+@pytest.fixture
+def many(write):
+    """Gains of `ours` over `base`: 1, 2, 3, -1 points and .1 in depth."""
+    files = []
+    for seed, gain in enumerate((1.0, 2.0, 3.0, -1.0)):
+        sha = 'a' * 16 if seed < 3 else 'b' * 16
+        for name, score, error in (
+            ('ours', 40 + gain, 0.4),
+            ('base', 40.0, 0.5),
+        ):
+            files.append(
+                write(f'{name}{seed}', name, seed, score, error, **masked(sha))
+            )
+    return files
+
+
+def test_pairs(compare, many):
+    """Two masks pool. The interval is compared with a bootstrap that lists
+    all resamples.
+    """
+    text = compare(*many, '--against', 'base', '--format', 'csv')
+    rows = {
+        (r['method'], r['against'], r['score']): r
+        for r in csv.DictReader(io.StringIO(text.split('\n\n')[1]))
+    }
+    assert {key[:2] for key in rows} == {('ours', 'base')}
+    found = rows['ours', 'base', 'semseg/mIoU']
+    gains = np.array([1.0, 2.0, 3.0, -1.0])
+    assert float(found['mean']) == gains.mean()
+    assert float(found['std']) == pytest.approx(gains.std(ddof=1))
+    assert (found['wins'], found['pairs']) == ('3', '4')
+    means = np.mean(np.meshgrid(*[gains] * 4), axis=0).ravel()
+    low, high = np.quantile(means, (0.025, 0.975))
+    # Bias correction and acceleration move both ends by less than a step of
+    # the distribution of means, which is a quarter of the smallest distance.
+    assert float(found['low']) == pytest.approx(low, abs=0.5)
+    assert float(found['high']) == pytest.approx(high, abs=0.5)
+    # Lower is better in depth.
+    found = rows['ours', 'base', 'depth/RMSE']
+    assert float(found['mean']) == pytest.approx(0.1)
+    # 2.5 to 7.5 percent and -2.5; 20 percent of depth.
+    found = rows['ours', 'base', 'delta_m against it']
+    assert float(found['mean']) == pytest.approx((1.25 * 2.5 + 20) / 2)
+
+
+def test_pairs_as_text(compare, many):
+    text = compare(*many, '--against', 'base')
+    line = text.splitlines()[-1]
+    assert line.startswith('| ours | base | one-label | 4 | +1.25 ± 1.71 [')
+    assert '], 3 of 4 |' in line
+    text = compare(*many, '--against', 'base', '--format', 'latex')
+    assert r'ours & base & one-label & 4 & +1.25 $\pm$ 1.71 [' in text
+
+
+def test_gain_in_delta_m(compare, runs, reference):
+    """Relative to single tasks: -22.5 and -15 against -9 and 1.25."""
+    text = compare(
+        *runs, '--reference', *reference, '--against', 'base',
+        '--format', 'csv',
+    )  # fmt: skip
+    rows = {
+        (r['method'], r['against']): r
+        for r in csv.DictReader(io.StringIO(text.split('\n\n')[1]))
+        if r['score'] == 'delta_m'
+    }
+    found = rows['ours', 'base']
+    assert float(found['mean']) == pytest.approx((-13.5 - 16.25) / 2)
+    assert found['wins'] == '0'
+    alone = rows['base', 'the reference of delta_m']
+    assert float(alone['mean']) == pytest.approx((-9 + 1.25) / 2)
+    assert alone['wins'] == '1'
+
+
+def test_runs_that_are_no_pairs_are_refused(compare, many, write):
+    def refused(*args):
+        with pytest.raises(SystemExit) as stopped:
+            compare(*args, '--against', 'base')
+        return stopped.value.code
+
+    text = refused(*many[:-1])
+    assert f'{many[-2]} (seed 3, mask bbbbbbbb) has no partner' in text
+    text = compare(*many[:-1], '--against', 'base', '--common')
+    assert '| ours | base | one-label | 3 |' in text
+    # The same seed with another mask is no partner.
+    other = write('x', 'base', 3, 40.0, 0.5, **masked('c' * 16))
+    assert 'has no partner' in refused(*many[:-1], other)
+    # The same mask, of which another number of labels was used.
+    used = dict(
+        masked('b' * 16), labels_used=dict(labels=dict(semseg=3, depth=2))
+    )
+    one = write('y', 'ours', 3, 40.0, 0.5, **used)
+    used['labels_used'] = dict(labels=dict(semseg=3, depth=3))
+    other = write('z', 'base', 3, 40.0, 0.5, **used)
+    text = refused(*many[:-2], one, other)
+    assert 'are no pair: label_mask.used.depth is 2 and 3' in text
+    with pytest.raises(SystemExit) as stopped:
+        compare(*many, '--against', 'bas')
+    assert "--against='bas' is not allowed: choose" in stopped.value.code
+
+
+@pytest.mark.parametrize(
+    ('values', 'expected'),
+    [
+        # One pair has no interval; equal ones have a point.
+        ([2.0], (2, np.nan, np.nan, np.nan, 1, 1)),
+        ([2.0, 2.0], (2, 0, 2, 2, 2, 2)),
+        ([0.0, np.nan], (np.nan, np.nan, np.nan, np.nan, 0, 2)),
+    ],
+)
+def test_few_pairs(values, expected):
+    np.testing.assert_equal(tuple(paired(values)), expected)
+
+
+def test_the_interval_of_two_pairs_is_between_them():
+    low, high = paired([1.0, 3.0])[2:4]
+    assert (low, high) == (1, 3)
+
+
+def test_the_interval_covers_the_mean_of_the_population():
+    """In about 95 of 100 samples; of 40 pairs each."""
+    rng = np.random.default_rng(0)
+    found = [paired(rng.exponential(size=40)) for _ in range(60)]
+    assert 50 <= sum(p.low < 1 < p.high for p in found) < 60

@@ -1,15 +1,19 @@
 """One table over runs: mean and spread over seeds, delta_m, labels.
 
 python tools/analysis_tools/compare.py RUN... [--reference FILE...]
-    [--format markdown|csv|latex] [--out FILE]
+    [--against METHOD...] [--format markdown|csv|latex] [--out FILE]
 
 RUN is a metrics.json that tools/test.py wrote, or the folder that it lies in.
 Runs of one config that differ by their seed alone make one row.
+
+With --against, a second table has the paired differences to these methods: of
+two runs with the same seed, label mask and test data, in the direction that is
+better; mean, standard deviation, 95 percent bootstrap interval, and in how
+many pairs the row's method is the better one. `delta_m against it` is the mean
+relative change over tasks with the other run of the pair as the reference.
 """
 
 import argparse
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,15 +21,19 @@ from typing import Any
 
 import numpy as np
 
-from mmprotomtl.evaluation.delta import Reference, differing, read_report
+from mmprotomtl.evaluation.delta import (
+    Reference,
+    differing,
+    mean_change,
+    read_report,
+)
+from mmprotomtl.evaluation.paired import Paired, paired
+from mmprotomtl.evaluation.tables import WRITERS, write_pairs
+from mmprotomtl.utils.errors import check_choice
 from mmprotomtl.utils.files import write_text
 
 #: What runs in one table may differ by.
 OF_A_RUN = ('label_mask', 'seed')
-#: Text that LaTeX would take for something else.
-LATEX = str.maketrans({c: f'\\{c}' for c in '_%#&'})
-#: Columns about the rows, before the scores.
-ABOUT = ('method', 'labels', 'mask', 'checkpoint', 'seeds')
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,9 +45,24 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--reference',
         nargs='+',
+        default=[],
         metavar='FILE',
         help='metrics.json of single-task runs that delta_m is relative to, '
         'of every seed; default: the delta_m that the runs have',
+    )
+    parser.add_argument(
+        '--against',
+        nargs='+',
+        metavar='METHOD',
+        default=[],
+        help='methods (names of the first column) to which paired '
+        'differences are shown',
+    )
+    parser.add_argument(
+        '--common',
+        action='store_true',
+        help='of two methods, pair the seeds and masks that both have; '
+        'without it, both must have the same',
     )
     parser.add_argument(
         '--format', choices=sorted(WRITERS), default='markdown'
@@ -102,14 +125,7 @@ def delta_m(
     chosen = Reference(fit or list(reference))
     try:
         chosen.check(report)
-        tasks = {
-            name: SimpleNamespace(
-                standing_metric=task['metric'],
-                higher_is_better=task['higher'],
-            )
-            for name, task in report.get('tasks', {}).items()
-        }
-        return chosen.delta_m(report['metrics'], tasks)
+        return chosen.delta_m(report['metrics'], tasks_of(report))
     except ValueError as error:
         raise ValueError(f'{file}: {error}') from error
 
@@ -168,7 +184,7 @@ def rows_of(
 
     Returns:
         Column -> whether higher is better; and for each row the texts of
-        :data:`ABOUT` and column -> values over seeds.
+        :data:`tables.ABOUT` and column -> values over seeds.
 
     Raises:
         ValueError: A run comes twice.
@@ -206,101 +222,114 @@ def rows_of(
     return columns, rows
 
 
-def spread(values: Sequence[float]) -> float:
-    """The standard deviation of a sample; NaN of a single value."""
-    return float(np.std(values, ddof=1)) if len(values) > 1 else float('nan')
+def tasks_of(report: dict[str, Any]) -> dict[str, Any]:
+    """Task -> which metric stands for it, as ``delta.Standing``."""
+    return {
+        name: SimpleNamespace(
+            standing_metric=task['metric'], higher_is_better=task['higher']
+        )
+        for name, task in report.get('tasks', {}).items()
+    }
 
 
-def cell(values: Sequence[float], pm: str = '±') -> str:
-    """Mean and standard deviation as text."""
-    mean, std = np.mean(values), spread(values)
-    if np.isnan(mean):
-        return '-'
-    digits = 2 if abs(mean) >= 10 else 3 if abs(mean) >= 1 else 4
-    text = f'{mean:.{digits}f}'
-    return text if np.isnan(std) else f'{text} {pm} {std:.{digits}f}'
+def pairs_of(
+    reports: dict[str, dict[str, Any]],
+    args: argparse.Namespace,
+) -> list[tuple[tuple[str, str, str], dict[str, Paired]]]:
+    """The paired differences to the methods of ``--against``.
+
+    Returns:
+        For each two methods: method, other one and labels; column -> summary.
+
+    Raises:
+        ValueError: There is no such method, or the runs of two methods do not
+            make pairs.
+    """
+    groups: dict[tuple[str, ...], dict[Any, str]] = {}
+    for file, report in reports.items():
+        name, shown, mask, chosen = about(report)
+        runs = groups.setdefault((name, shown, chosen), {})
+        key = (report.get('seed'), mask)
+        if key in runs:
+            raise ValueError(
+                f'{file} and {runs[key]} are both {name} with seed {key[0]} '
+                f'and mask {mask}: pairs need one of each'
+            )
+        runs[key] = file
+    names = list(dict.fromkeys(name for name, *_ in groups))
+    rows: list[tuple[tuple[str, str, str], dict[str, Paired]]] = []
+    for (name, shown, _), own in groups.items():
+        deltas = [delta_m(f, reports[f], args.reference) for f in own.values()]
+        known = [delta for delta in deltas if delta is not None]
+        if len(known) == len(deltas):
+            # Every one is a difference to the reference's run of its seed.
+            row = (name, 'the reference of delta_m', shown)
+            rows.append((row, dict(delta_m=paired(known))))
+    for other in args.against:
+        check_choice('--against', other, names)
+        for (name, shown, chosen), own in groups.items():
+            theirs = groups.get((other, shown, chosen))
+            if name != other and theirs:
+                rows.append(
+                    (
+                        (name, other, shown),
+                        _summaries(reports, own, theirs, args),
+                    )
+                )
+    return rows
 
 
-def best(columns: dict[str, bool], rows: list[Any]) -> dict[str, float]:
-    """The best mean of each column."""
-    found = {}
-    for column, higher in columns.items():
-        means = [np.mean(scores[column]) for _, scores in rows]
-        means = [mean for mean in means if not np.isnan(mean)]
-        if means:
-            found[column] = max(means) if higher else min(means)
-    return found
+def _summaries(
+    reports: dict[str, dict[str, Any]],
+    own: dict[Any, str],
+    theirs: dict[Any, str],
+    args: argparse.Namespace,
+) -> dict[str, Paired]:
+    """Column -> summary of the differences between two methods' runs."""
+    alone = sorted({*own} ^ {*theirs}, key=str)
+    if alone and not args.common:
+        file = own.get(alone[0]) or theirs.get(alone[0])
+        raise ValueError(
+            f'{file} (seed {alone[0][0]}, mask {alone[0][1]}) has no partner '
+            'with the same seed and mask; give it, or --common to pair what '
+            'both methods have'
+        )
+    found: dict[str, list[float]] = {}
+    for key in own:
+        if key in theirs:
+            pair = (own[key], theirs[key])
+            for column, value in _difference(pair, reports, args).items():
+                found.setdefault(column, []).append(value)
+    return {column: paired(values) for column, values in found.items()}
 
 
-def markdown(columns: dict[str, bool], rows: list[Any], reference: str) -> str:
-    """A table of Markdown, best in bold."""
-    top = best(columns, rows)
-    heads = [*ABOUT]
-    heads += [f'{c} {"↑" if up else "↓"}' for c, up in columns.items()]
-    lines = [heads, ['---'] * len(heads)]
-    for texts, scores in rows:
-        cells = list(texts)
-        for column, values in scores.items():
-            text = cell(values)
-            is_best = np.mean(values) == top.get(column)
-            cells.append(f'**{text}**' if is_best else text)
-        lines.append(cells)
-    text = '\n'.join(f'| {" | ".join(line)} |' for line in lines) + '\n'
-    if 'delta_m' in columns:
-        text += f'\ndelta_m in percent, against {reference}.\n'
-    return text
-
-
-def latex(columns: dict[str, bool], rows: list[Any], reference: str) -> str:
-    """A tabular of LaTeX, best in bold."""
-    top = best(columns, rows)
-    heads = [*ABOUT]
-    lines = []
-    for column, up in columns.items():
-        arrow = r'$\uparrow$' if up else r'$\downarrow$'
-        heads.append(f'{column.translate(LATEX)} {arrow}')
-    for texts, scores in rows:
-        cells = [text.translate(LATEX) for text in texts]
-        for column, values in scores.items():
-            text = cell(values, r'\pm')
-            if np.mean(values) == top.get(column):
-                text = rf'\mathbf{{{text}}}'
-            cells.append(text if text == '-' else f'${text}$')
-        lines.append(' & '.join(cells) + r' \\')
-    form = 'l' * len(ABOUT) + 'r' * len(columns)
-    said = f'% delta_m in percent, against {reference}'
-    return '\n'.join(
-        [
-            *([said] if 'delta_m' in columns else []),
-            rf'\begin{{tabular}}{{{form}}}',
-            r'\hline',
-            ' & '.join(heads) + r' \\',
-            r'\hline',
-            *lines,
-            r'\hline',
-            r'\end{tabular}',
-            '',
-        ]
+def _difference(
+    pair: tuple[str, str],
+    reports: dict[str, dict[str, Any]],
+    args: argparse.Namespace,
+) -> dict[str, float]:
+    """Column -> by how much the first run of a pair is better."""
+    one, other = (reports[file] for file in pair)
+    for key, (value, known) in differing(one, other).items():
+        raise ValueError(
+            f'{pair[0]} and {pair[1]} are no pair: {key} is {value!r} and '
+            f'{known!r}'
+        )
+    tasks = {k: v for k, v in tasks_of(one).items() if k in tasks_of(other)}
+    scores, base = (
+        {k: np.nan if v is None else v for k, v in r['metrics'].items()}
+        for r in (one, other)
     )
-
-
-def comma_separated(
-    columns: dict[str, bool], rows: list[Any], reference: str
-) -> str:
-    """CSV: mean and standard deviation in columns of their own."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator='\n')
-    heads = [h for column in columns for h in (column, f'{column} std')]
-    more = ['delta_m reference'] if 'delta_m' in columns else []
-    writer.writerow([*ABOUT, *heads, *more])
-    for texts, scores in rows:
-        numbers = [f(v) for v in scores.values() for f in (np.mean, spread)]
-        cells = ['' if np.isnan(n) else repr(float(n)) for n in numbers]
-        writer.writerow([*texts, *cells, *([reference] if more else [])])
-    return file.getvalue()
-
-
-WRITERS = dict(markdown=markdown, latex=latex, csv=comma_separated)
+    found = {}
+    for name, task in tasks.items():
+        key = f'{name}/{task.standing_metric}'
+        sign = 1 if task.higher_is_better else -1
+        found[key] = sign * (scores[key] - base[key])
+    deltas = [delta_m(f, reports[f], args.reference) for f in pair]
+    if None not in deltas:
+        found['delta_m'] = deltas[0] - deltas[1]  # type: ignore[operator]
+    found['delta_m against it'] = mean_change(scores, base, tasks)
+    return found
 
 
 def main() -> None:
@@ -308,11 +337,14 @@ def main() -> None:
     args = parse_args()
     try:
         reports = load(args.runs)
-        columns, rows = rows_of(reports, args.reference or ())
-        against = relative_to(reports, args.reference or ())
+        columns, rows = rows_of(reports, args.reference)
+        reference = relative_to(reports, args.reference)
+        pairs = pairs_of(reports, args) if args.against else []
     except ValueError as error:
         raise SystemExit(f'{error}') from error
-    text = WRITERS[args.format](columns, rows, against)
+    text = WRITERS[args.format](columns, rows, reference)
+    if args.against:
+        text += f'\n{write_pairs(pairs, args.format)}'
     if args.out:
         write_text(args.out, text)
     else:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmprotomtl.models.consistency import FeatureConsistency
+from mmprotomtl.models.feature_cache import FeatureCache, as_maps
 from mmprotomtl.models.necks import TaskFeatures
 from mmprotomtl.models.pretrained import check_pretrained
 from mmprotomtl.registry import MODELS
@@ -48,7 +49,14 @@ class MultiTaskSegmentor(BaseSegmentor):
             which is faster for convolutions on GPUs. The same weights give the
             same results. But a seed gives other initial weights than without
             it, because they are drawn in memory order.
+        freeze_backbone: Whether the backbone keeps its weights, also the
+            statistics of batch norm, and only neck and head train. It then
+            runs as in a test, without dropout.
         init_cfg: See mmengine.
+
+    Attributes:
+        feature_cache: Features of a frozen backbone that were computed
+            before (``FeatureCacheHook`` sets it); None: they are computed.
 
     Raises:
         ValueError: ``tasks`` is missing, or a setting is not allowed.
@@ -65,6 +73,7 @@ class MultiTaskSegmentor(BaseSegmentor):
         test_cfg: dict | None = None,
         consistency: dict | None = None,
         channels_last: bool = False,
+        freeze_backbone: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         if tasks is None:
@@ -83,6 +92,10 @@ class MultiTaskSegmentor(BaseSegmentor):
         self.train_cfg = train_cfg
         self.test_cfg = check_test_cfg(test_cfg)
         self.backbone = MODELS.build(backbone)
+        self.freeze_backbone = freeze_backbone
+        if freeze_backbone:
+            self.backbone.requires_grad_(False)
+        self.feature_cache: FeatureCache | None = None
         channels, strides = measure_backbone(self.backbone)
         neck = dict(neck)
         for key, found in (('in_channels', channels), ('in_strides', strides)):
@@ -138,6 +151,15 @@ class MultiTaskSegmentor(BaseSegmentor):
             check_pretrained(getattr(self, name), f'model.{name}')
         super().init_weights()
 
+    def train(self, mode: bool = True) -> 'MultiTaskSegmentor':
+        """Set the mode of all parts but a frozen backbone, which always runs
+        as in a test.
+        """
+        super().train(mode)
+        if self.freeze_backbone:
+            self.backbone.eval()
+        return self
+
     def extract_feat(self, inputs: Tensor) -> TaskFeatures:
         """Compute the features of each task from images ``N x 3 x H x W``."""
         return self.neck(self.backbone_maps(inputs))
@@ -145,7 +167,9 @@ class MultiTaskSegmentor(BaseSegmentor):
     def backbone_maps(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Compute the backbone's feature maps, ``N x C_i x h_i x w_i``."""
         inputs = inputs.contiguous(memory_format=self.memory_format)
-        return _maps(self.backbone(inputs))
+        if self.feature_cache is None:
+            return as_maps(self.backbone(inputs))
+        return self.feature_cache(self.backbone, inputs)
 
     def encode_decode(
         self,
@@ -295,11 +319,6 @@ class MultiTaskSegmentor(BaseSegmentor):
         return tuple(self.encode_decode(inputs, data_samples).values())
 
 
-def _maps(features: Tensor | tuple | list) -> tuple[Tensor, ...]:
-    """Return feature maps as a tuple, also if there is a single one."""
-    return (features,) if isinstance(features, Tensor) else tuple(features)
-
-
 def to_original(logit: Tensor, meta: dict) -> Tensor:
     """Remove the padding and resize to the size of the original image.
 
@@ -339,7 +358,7 @@ def measure_backbone(
     """
     training = backbone.training
     backbone.eval()
-    maps = _maps(backbone(torch.zeros(1, 3, side, side)))
+    maps = as_maps(backbone(torch.zeros(1, 3, side, side)))
     backbone.train(training)
     if not maps or any(m.ndim != 4 for m in maps):
         shapes = [tuple(m.shape) for m in maps]
