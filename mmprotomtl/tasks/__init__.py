@@ -9,7 +9,13 @@ from .base import (
     save_gray,
 )
 from .binary import BinaryTask
-from .building import build_tasks, complete_args, plain, task_class
+from .building import (
+    build_tasks,
+    check_form,
+    complete_args,
+    plain,
+    task_class,
+)
 from .depth import DepthTask
 from .edge import EdgeTask
 from .human_parts import HumanPartsTask
@@ -29,6 +35,7 @@ __all__ = [
     'Task',
     'apply_value_map',
     'build_tasks',
+    'check_form',
     'complete_args',
     'masked_mean',
     'plain',
