@@ -7,8 +7,9 @@ Each run trains on synthetic scenes, writes checkpoints and evaluates. It is
 killed (SIGKILL) in turn at a random moment after its first step, while a
 checkpoint is written, while it evaluates and while it loads the checkpoint
 that it goes on from, and is started again with --resume until it has been
-killed often enough; then it may end. Its weights, the state of its optimizer
-and its schedules have to be those, bit for bit, of a run that was left alone.
+killed often enough; then it may end. Its weights, the state of its optimizer,
+its schedules and its best checkpoint have to be those, bit for bit, of a run
+that was left alone.
 
 The variants of the run:
 
@@ -25,6 +26,8 @@ outlives it, and that note is read after the kill.
 
 import argparse
 import contextlib
+import copy
+import json
 import os
 import random
 import re
@@ -142,7 +145,9 @@ def write_config(path: Path, epochs: int, variant: str) -> None:
         dict(type='LinearLR', start_factor=0.1, end=20, by_epoch=False),
     ]
     cfg.train_cfg.update(max_epochs=epochs, val_interval=1)
-    cfg.val_dataloader = cfg.test_dataloader
+    cfg.val_dataloader = copy.deepcopy(cfg.test_dataloader)
+    cfg.val_dataloader.dataset.split = 'val'
+    cfg.default_hooks.checkpoint.save_best = 'depth/RMSE'
     cfg.val_evaluator = cfg.test_evaluator
     cfg.val_cfg = dict()
     cfg.train_dataloader.update(
@@ -204,7 +209,7 @@ class Run:
 
     def drafts(self) -> list[Path]:
         """Checkpoints that are being written, or never came to their end."""
-        return list(self.work_dir.glob('.[ei]*.pth.*'))
+        return list(self.work_dir.glob('.[ebi]*.pth.*'))
 
     def finish(self) -> None:
         """Wait for its end, and stop if it is not a good one."""
@@ -332,7 +337,10 @@ def state(run: Run) -> dict[str, Any]:
     checkpoint = load_checkpoint(latest_checkpoint(run.work_dir))
     names = ('state_dict', 'optimizer', 'param_schedulers')
     found = {k: v for name in names for k, v in values(checkpoint[name], name)}
-    return dict(found, iter=checkpoint['meta']['iter'])
+    # Of the validations, which choose it.
+    (best,) = run.work_dir.glob('best_*.pth')
+    weights = values(load_checkpoint(best)['state_dict'], 'best')
+    return dict(found, **dict(weights), best=best.name)
 
 
 def compare(killed: Run, straight: Run) -> int:
@@ -356,7 +364,7 @@ def measure(variant: str, kills: int, epochs: int, seed: int) -> dict:
     rows: list[dict] = []
     ends = 0
     with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder, 'run.py')
+        config = Path(folder, f'{variant}.py')
         write_config(config, epochs, variant)
         ranks = VARIANTS[variant][1]
         straight = Run(Path(folder, 'straight'), config, ranks)
@@ -386,9 +394,13 @@ def measure(variant: str, kills: int, epochs: int, seed: int) -> dict:
                 row['half_written_file_left'] for row in own
             ),
         )
+    commit = subprocess.check_output(
+        ['git', 'rev-parse', 'HEAD'], cwd=ROOT, text=True
+    )
     return dict(
-        processes=ranks, by_phase=counts, ends=ends + 1, tensors=compared,
-        equal=True, kills=rows,
+        torch=torch.__version__, commit=commit.strip(), seed=seed,
+        epochs=epochs, threads=1, processes=ranks, by_phase=counts,
+        ends=ends + 1, tensors=compared, equal=True, kills=rows,
     )  # fmt: skip
 
 
@@ -403,10 +415,10 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=0, help='of the moments')
     parser.add_argument('--json', help='file for the results')
     args = parser.parse_args()
-    commit = subprocess.check_output(
-        ['git', 'rev-parse', 'HEAD'], cwd=ROOT, text=True
-    )
     found: dict[str, dict] = {}
+    if args.json and Path(args.json).exists():
+        # Those that are not run now stay.
+        found = json.loads(Path(args.json).read_text())
     table = PrettyTable(
         ['variant', 'killed in', 'times', 'one process only', 'half-written']
     )
@@ -423,9 +435,7 @@ def main() -> None:
             flush=True,
         )
         if args.json:
-            settings = dict(seed=args.seed, epochs=args.epochs, threads=1)
-            versions = dict(torch=torch.__version__, commit=commit.strip())
-            write_json(args.json, dict(**settings, **versions, variants=found))
+            write_json(args.json, found)
     print(table)
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from mmengine.dist import broadcast
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
@@ -110,6 +111,14 @@ class SameRunHook(Hook):
         if self._done:
             self._done = 0
             del runner.train_loop.run_iter
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Let all processes validate what the checkpoints hold: the running
+        statistics of the first one. Without SyncBN each has its own, and a
+        resumed run would not have those of the others.
+        """
+        for buffer in runner.model.buffers():
+            broadcast(buffer)
 
     def after_val_epoch(
         self, runner: Runner, metrics: dict[str, float] | None = None
