@@ -158,9 +158,7 @@ def test_pictures_are_read_as_data_sets_read_them(folders):
 
 
 @pytest.mark.parametrize('which', ['pred', 'gt'])
-def test_a_picture_that_claims_100_million_pixels(
-    folders, which, monkeypatch
-):
+def test_a_picture_that_claims_100_million_pixels(folders, which, monkeypatch):
     """Ends the tool with one line, before memory is taken."""
     pred, truth, _ = folders
     path = dict(pred=pred, gt=truth)[which] / '1.png'
