@@ -20,6 +20,10 @@ The variants of the run:
 * sharded: the same again by FlexibleRunner, the weights of a vision
   transformer spread over the two processes (FSDP).
 
+The processes of a run are forked from this one, which has imported the
+libraries: that takes longer than all the rest. They are launched and watched
+as by torchrun.
+
 The phase of a kill is not guessed: the run notes what it does in a file, which
 outlives it, and that note is read after the kill.
 """
@@ -27,10 +31,13 @@ outlives it, and that note is read after the kill.
 import argparse
 import contextlib
 import copy
+import importlib
 import json
+import multiprocessing
 import os
 import random
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -44,6 +51,7 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from prettytable import PrettyTable
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from yapf.yapflib import yapf_api
 
 from mmprotomtl.engine.find_checkpoint import latest_checkpoint
@@ -55,6 +63,12 @@ from mmprotomtl.utils.files import write_json
 ROOT = Path(__file__).resolve().parents[1]
 #: What a kill aims at, in turn.
 AIMS = ('any', 'checkpoint', 'evaluation', 'loading')
+#: What a run imports late.
+LIBRARIES = (
+    'matplotlib.pyplot', 'mmpretrain.models', 'mmprotomtl.visualization',
+    'mmseg.visualization', 'setuptools',
+)  # fmt: skip
+FORK = multiprocessing.get_context('fork')
 #: Seconds in which a run has to end that lost one of its processes.
 AT_ONCE = 30
 
@@ -160,6 +174,31 @@ def write_config(path: Path, epochs: int, variant: str) -> None:
     cfg.dump(path)
 
 
+def launch(argv: list[str], log: Path, ranks: int) -> None:
+    """Train in this process, or in several as torchrun starts them."""
+    os.setsid()
+    torch.set_num_threads(1)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        os.dup2(file, stream.fileno())
+    if ranks == 1:
+        train(argv)
+        return
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=ranks, max_restarts=0,
+        run_id=str(os.getpid()), rdzv_backend='c10d',
+        rdzv_endpoint='localhost:0', start_method='fork',
+    )  # fmt: skip
+    elastic_launch(config, train)(argv)
+
+
+def train(argv: list[str]) -> None:
+    """Run tools/train.py."""
+    sys.argv = argv
+    runpy.run_path(argv[0], run_name='__main__')
+
+
 class Run:
     """A run in a work dir of its own, started as often as wanted.
 
@@ -179,26 +218,16 @@ class Run:
         """Start, or go on with, the run."""
         self.note.unlink(missing_ok=True)
         hooks = len(Config.fromfile(self.config).custom_hooks)
-        command = [
-            ROOT / 'tools/train.py', self.config, '--work-dir', self.work_dir,
+        argv = [
+            ROOT / 'tools/train.py', '--work-dir', self.work_dir, self.config,
+            '--launcher', 'pytorch' if self.ranks > 1 else 'none',
             '--resume', '--cfg-options',
             f'custom_hooks.{hooks - 1}.path={self.note}',
         ]  # fmt: skip
-        if self.ranks > 1:
-            number = f'--nproc_per_node={self.ranks}'
-            launcher = ['-m', 'torch.distributed.run', '--standalone', number]
-            command = [*launcher, *command, '--launcher', 'pytorch']
-        self.process = subprocess.Popen(
-            [sys.executable, *command],
-            cwd=ROOT,
-            # The order of a sum, and with it the last bit, depends on threads.
-            env={
-                **os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT),
-            },
-            stdout=self.log.open('w'),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )  # fmt: skip
+        self.process = FORK.Process(
+            target=launch, args=(list(map(str, argv)), self.log, self.ranks)
+        )
+        self.process.start()
 
     def phase(self) -> tuple[str, int]:
         """What it does, or did when it was killed, and at which step."""
@@ -213,7 +242,8 @@ class Run:
 
     def finish(self) -> None:
         """Wait for its end, and stop if it is not a good one."""
-        if self.process.wait():
+        self.process.join()
+        if self.process.exitcode:
             raise SystemExit(
                 f'the run failed:\n{self.log.read_text()[-5000:]}'
             )
@@ -221,12 +251,8 @@ class Run:
     def kill(self) -> None:
         """Kill all its processes."""
         ranks = self.children()
-        # The launcher first, which would else be quicker than we are.
         os.killpg(self.process.pid, signal.SIGKILL)
-        for rank in ranks:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(rank, signal.SIGKILL)
-        self.process.wait()
+        self.process.join()
         self.wait_for_ranks(ranks)
 
     def kill_one(self, number: int) -> float:
@@ -234,12 +260,11 @@ class Run:
         ranks = self.children()
         begin = time.time()
         os.kill(ranks[number], signal.SIGKILL)
-        try:
-            code = self.process.wait(AT_ONCE)
-        except subprocess.TimeoutExpired:
+        self.process.join(AT_ONCE)
+        if self.process.is_alive():
             self.kill()
-            raise SystemExit(f'the run hung without rank {number}') from None
-        if code == 0:
+            raise SystemExit(f'the run hung without rank {number}')
+        if self.process.exitcode == 0:
             raise SystemExit(f'the run ended well without rank {number}')
         self.wait_for_ranks(ranks)
         return round(time.time() - begin, 2)
@@ -275,7 +300,7 @@ def moment(run: Run, rng: random.Random, aim: str) -> bool:
     # Not the first chance: anywhere in the epochs that follow.
     wait, skip = rng.uniform(0, 2), rng.randrange(3)
     deadline, before = None, ''
-    while run.process.poll() is None:
+    while run.process.is_alive():
         phase, _ = run.phase()
         if phase == aim != before:
             skip -= 1
@@ -287,11 +312,11 @@ def moment(run: Run, rng: random.Random, aim: str) -> bool:
                 return True
         elif aim == 'loading' and phase != 'starting':
             time.sleep(wait / 10)
-            return run.process.poll() is None
+            return run.process.is_alive()
         elif phase == aim and skip < 0:
             if aim == 'evaluation':
                 time.sleep(wait / 40)
-                return run.process.poll() is None
+                return run.process.is_alive()
             if run.drafts():
                 return True
         time.sleep(0.0005)
@@ -415,6 +440,8 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=0, help='of the moments')
     parser.add_argument('--json', help='file for the results')
     args = parser.parse_args()
+    for name in LIBRARIES:
+        importlib.import_module(name)
     found: dict[str, dict] = {}
     if args.json and Path(args.json).exists():
         # Those that are not run now stay.
