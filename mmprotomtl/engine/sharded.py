@@ -14,6 +14,7 @@ from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
 
+from mmprotomtl.models.consistency import FeatureConsistency
 from mmprotomtl.models.layers import VectorQuantizer
 from mmprotomtl.registry import STRATEGIES
 
@@ -44,7 +45,7 @@ class ShardedStrategy(FSDPStrategy):
     Raises:
         RuntimeError: The run has a single process without a launcher.
         ValueError: The codebook rewrites its codes in the forward pass, which
-            shards would lose.
+            shards would lose, or there is a mean teacher.
     """
 
     model_wrapper: dict | None
@@ -67,6 +68,7 @@ class ShardedStrategy(FSDPStrategy):
                 'tools/dist_train.sh or tools/slurm_train.sh'
             )
         check_codebook(model)
+        check_teacher(model)
         wrapper = dict(self.model_wrapper or {})
         wrapper.setdefault('type', 'MMFullyShardedDataParallel')
         wrapper.setdefault(
@@ -156,4 +158,15 @@ def check_codebook(model: nn.Module) -> None:
                 f'replace_below={part.replace_below} are not allowed with '
                 "update='gradient' where weights are sharded: set both to 0, "
                 "or update='ema'"
+            )
+
+
+def check_teacher(model: nn.Module) -> None:
+    """Refuse a mean teacher, whose average needs weights that are whole."""
+    for name, part in model.named_modules():
+        if isinstance(part, FeatureConsistency):
+            raise ValueError(
+                f'model.{name}.weight={part.weight} is not allowed where '
+                'weights are sharded: its teacher needs the whole weights in '
+                'every step; set it to 0'
             )

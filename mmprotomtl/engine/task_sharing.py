@@ -258,12 +258,14 @@ def hand_over(cfg: Any, named: Named) -> None:
         named: What :func:`take_copies` returned.
 
     Raises:
-        ValueError: See :func:`complete_tasks`; or a data set lacks a task.
+        ValueError: See :func:`complete_tasks`; or a data set lacks a task,
+            or one to score on derives labels.
     """
+    data = data_places(cfg)
+    _check_derived(data)
     if cfg.get('tasks') is None:
         return
     tasks = complete_tasks(cfg, named)
-    data = data_places(cfg)
     run = {name: tasks[name] for name in run_names(cfg)}
     _check_labels(run, data, named)
     cfg['tasks'] = tasks
@@ -286,6 +288,18 @@ def hand_over(cfg: Any, named: Named) -> None:
             _leave_out_empty(inner)
 
 
+def _check_derived(data: list[Place]) -> None:
+    """Check that only labels to train on are derived from others.
+
+    Raises:
+        ValueError: Others are, too.
+    """
+    for place in data:
+        loader = place.name.split('.')[0]
+        if place.cfg.get('derived_labels') and loader != LOADERS[0]:
+            raise ValueError(no_scores(place.name))
+
+
 def _check_labels(run: Mapping, data: list[Place], named: Named) -> None:
     """Check that each loader's data sets have labels of the run's tasks.
 
@@ -304,6 +318,18 @@ def _check_labels(run: Mapping, data: list[Place], named: Named) -> None:
         for name in run:
             if name not in known:
                 raise ValueError(_no_labels(name, sources, sorted(known)))
+
+
+def no_scores(place: str) -> str:
+    """The message that labels to score on are not to be derived.
+
+    Args:
+        place: Where the data set is in the config.
+    """
+    return (
+        f'{place}.derived_labels is not allowed: scores on labels that are '
+        'derived from others are no scores; set it in train_dataloader alone'
+    )
 
 
 def _no_labels(name: str, sources: list[str], known: Any) -> str:

@@ -24,6 +24,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 
 from mmprotomtl.utils.errors import DataFileError
 
+from .packages import find_in_package
 from .torch_files import MapLocation, read_torch
 from .unpickling import ForbiddenName
 
@@ -63,8 +64,9 @@ def load_checkpoint(filename: str, map_location: MapLocation = 'cpu') -> Any:
     """Load a checkpoint; nothing in it is executed.
 
     Args:
-        filename: A file, ``http(s)://``, or a name of mmengine's
-            (``torchvision://``, ``open-mmlab://``, ``mmcls://``, ``s3://``).
+        filename: A file, ``http(s)://``, ``pip://PACKAGE/FILE`` for a file of
+            an installed package, or a name of mmengine's (``torchvision://``,
+            ``open-mmlab://``, ``mmcls://``, ``s3://``).
         map_location: See :func:`torch.load`; None: the CPU.
 
     Raises:
@@ -83,6 +85,8 @@ def load_checkpoint(filename: str, map_location: MapLocation = 'cpu') -> Any:
         return _read_path(Path(filename).expanduser(), filename, map_location)
     if scheme in ('http', 'https'):
         return _read_path(_download(filename), filename, map_location)
+    if scheme == 'pip':
+        return _read_path(find_in_package(filename), filename, map_location)
     if scheme not in _MODEL_TABLES:
         raise DataFileError(
             filename, 'download it, and give the name of the file'
@@ -177,8 +181,8 @@ def load_from_file(filename: str, map_location: MapLocation = None) -> Any:
 
 
 def install() -> None:
-    """Replace all loaders that mmengine knows."""
-    for scheme in list(CheckpointLoader._schemes):
+    """Replace all loaders that mmengine knows, and add ``pip://``."""
+    for scheme in [*CheckpointLoader._schemes, 'pip://']:
         CheckpointLoader.register_scheme(scheme, load_from_file, force=True)
 
 

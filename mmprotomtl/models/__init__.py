@@ -1,5 +1,6 @@
 """The multi-task network and its modules."""
 
+from .backbones import EfficientNetLite0
 from .checkpoint_fit import (
     check_meaning,
     check_weights,
@@ -7,12 +8,14 @@ from .checkpoint_fit import (
     trained_tasks,
     weights_of,
 )
+from .consistency import FeatureConsistency
 from .data_preprocessor import MultiTaskDataPreprocessor
 from .heads import MultiTaskHead, RetrievalTransformerHead
 from .layers import (
     Attention,
     CodeMemory,
     CrossTaskMemory,
+    KeyValueMemory,
     PrototypeMemory,
     Quantized,
     Retrieval,
@@ -32,6 +35,9 @@ __all__ = [
     'Attention',
     'CodeMemory',
     'CrossTaskMemory',
+    'EfficientNetLite0',
+    'FeatureConsistency',
+    'KeyValueMemory',
     'MultiTaskDataPreprocessor',
     'MultiTaskHead',
     'MultiTaskNeck',

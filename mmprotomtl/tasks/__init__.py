@@ -13,6 +13,7 @@ from .building import (
     build_tasks,
     check_form,
     complete_args,
+    needs_rays,
     plain,
     task_class,
 )
@@ -38,6 +39,7 @@ __all__ = [
     'check_form',
     'complete_args',
     'masked_mean',
+    'needs_rays',
     'plain',
     'resize_known',
     'save_gray',

@@ -80,6 +80,11 @@ def check_form(key: str, given: object, names: bool = False) -> None:
         )
 
 
+def needs_rays(tasks: Mapping[str, Task]) -> bool:
+    """Whether a task learns from labels of others by the camera's rays."""
+    return any(task.guide_weight for task in tasks.values())
+
+
 def task_class(name: str, args: Mapping[str, Any]) -> type[Task]:
     """The class of a task.
 

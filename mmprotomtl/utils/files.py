@@ -17,6 +17,8 @@ from .errors import DataFileError
 #: Longest name of an output file in bytes. File systems allow 255, of which
 #: endings and the temporary name take a part.
 MAX_NAME = 200
+#: File in a converted data set that records source and settings.
+RECORD = 'conversion.json'
 
 
 def check_regular(path: str | Path) -> int:

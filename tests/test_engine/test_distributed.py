@@ -26,6 +26,8 @@ PATTERNS = {
 }
 RULES = {
     'gradient': dict(),
+    # No rule of the codebook, but what else ranks have to agree on.
+    'consistency': dict(consistency=dict(weight=9.0, flip=1.0, dropout=0.0)),
     'ema': dict(update='ema'),
     'cosine': dict(distance='cosine'),
     'kmeans': dict(kmeans_steps=2),
@@ -45,7 +47,9 @@ class Trainer(torch.nn.Module):
     def __init__(self, rule, reduction, norm='frozen'):
         super().__init__()
         torch.manual_seed(0)
+        rule = dict(rule)
         self.model = tiny_model(
+            consistency=rule.pop('consistency', None),
             neck=dict(
                 quantizer=dict(
                     type='VectorQuantizer', num_codes=24, code_dim=16, **rule
@@ -181,6 +185,8 @@ STEPS = [
     ('gradient', 'per-task', 'a rank without labels'),
     ('ema', 'batch', 'one-label'),
     ('cosine', 'per-task', 'one-label'),
+    ('consistency', 'batch', 'one-label'),
+    ('consistency', 'batch', 'a rank without labels'),
 ]
 
 

@@ -166,6 +166,10 @@ OTHERS = {
             'label_mask': None,
         },
     ),
+    # The same images, which a sampler takes in another order.
+    'train_dataloader.dataset.indices': (
+        [*range(9, -1, -1)], {'train_data.ids': None},
+    ),
     'optim_wrapper.optimizer.type': ('Adam', {'optimizer': None}),
 }  # fmt: skip
 

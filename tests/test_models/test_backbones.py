@@ -41,7 +41,7 @@ SMALLER = dict(
 
 
 def test_count():
-    assert len(FILES) == 11
+    assert len(FILES) == 12
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
