@@ -12,7 +12,13 @@ from mmprotomtl.datasets.transforms.partial_annotation import is_step
 from mmprotomtl.datasets.unwrap import leaf_datasets
 from mmprotomtl.label_masks import PROTOCOLS
 from mmprotomtl.registry import DATASETS
-from mmprotomtl.tasks import build_tasks, complete_args, plain, task_class
+from mmprotomtl.tasks import (
+    build_tasks,
+    check_form,
+    complete_args,
+    plain,
+    task_class,
+)
 from mmprotomtl.utils.errors import check_choice
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -108,6 +114,8 @@ def take_copies(cfg: Any, named: Named | None = None) -> Named:
     data = data_places(cfg)
     places = [*_other_places(cfg), *data]
     copies = [p for p in places if p.cfg.get('tasks') is not None]
+    for place in copies:
+        check_form(f'{place.name}.tasks', place.cfg['tasks'], names=True)
     if not copies:
         return named
     if whole:
@@ -117,7 +125,8 @@ def take_copies(cfg: Any, named: Named | None = None) -> Named:
     origin = 'tasks'
     if cfg.get('tasks') is None:
         origin = _take_from_copies(cfg, copies)
-    elif whole and cfg.get('only_task') is None:
+    check_form(origin, cfg['tasks'])
+    if origin == 'tasks' and whole and cfg.get('only_task') is None:
         _leave_out_unused(cfg, data)
     tasks = complete_tasks(cfg, named)
     names = set(run_names(cfg))
@@ -214,8 +223,7 @@ def complete_tasks(cfg: Any, named: Named) -> dict[str, dict]:
         ValueError: A setting contradicts the files, is unknown or not
             allowed, or two data sets mean different things by a task.
     """
-    if not isinstance(cfg['tasks'], Mapping) or not cfg['tasks']:
-        build_tasks(cfg['tasks'])  # Refuses it.
+    check_form('tasks', cfg['tasks'])
     known = [(place, place.facts(named)) for place in data_places(cfg)]
     tasks = {}
     for name, args in cfg['tasks'].items():

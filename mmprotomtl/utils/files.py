@@ -1,11 +1,13 @@
 """Reading of regular files, atomic writing, and names of output files."""
 
+import errno
 import hashlib
 import io
 import json
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -54,6 +56,32 @@ def read_bytes(path: str | Path, limit: int) -> bytes:
             str(path), f'{size} bytes; more than {limit} are not read'
         )
     return Path(path).read_bytes()
+
+
+def make_output_folder(folder: str | Path, setting: str) -> None:
+    """Make a folder for output, and try whether files can be written to it,
+    before any work is done for them.
+
+    Args:
+        folder: The folder.
+        setting: What names it, for the error message.
+
+    Raises:
+        OSError: They cannot be written; the message names folder and setting.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise OSError(
+            error.errno,
+            f'{error.strerror}: nothing can be written there; give another '
+            f'folder by {setting}',
+            str(folder),
+        ) from error
 
 
 def output_path(folder: str | Path, name: str, ending: str = '') -> Path:
