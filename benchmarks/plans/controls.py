@@ -5,8 +5,8 @@ for ``--cfg-options``; ``DIRECTIONS`` has, in the same form, changes within the
 method's idea. ``docs/method.md`` says what each setting does.
 """
 
-BASELINE = 'configs/baselines/mtl_r18_1xb8-20e_nyuv2-96x128-onelabel.py'
-METHOD = 'configs/protomtl/protomtl_r18_1xb8-20e_nyuv2-96x128-onelabel.py'
+BASELINE = 'configs/baselines/mtl_lite0_1xb16-60e_nyuv2-96x128-onelabel.py'
+METHOD = 'configs/protomtl/protomtl_lite0_1xb16-60e_nyuv2-96x128-onelabel.py'
 
 
 def method(options: dict | None = None) -> dict:
@@ -45,8 +45,8 @@ DIRECTIONS = dict(
     position=method({'position_encoding': 'conv'}),
     token_stride_1=method({'token_stride': 1}),
     prototypes_16=method({'prototypes_per_task': 16, 'temperature': 0.1}),
-    # Half of the method's steps, 20 epochs of 100.
-    cooling=method({'temperature_end': 0.1, 'temperature_steps': 1000}),
+    # Half of the steps, 60 epochs of 50.
+    cooling=method({'temperature_end': 0.1, 'temperature_steps': 1500}),
     tke_enough=method({'tke_enough': 0.5}),
     values_of_image=method({TOKEN: 'KeyValueMemory'}),
     values_near=method(

@@ -35,8 +35,7 @@ class Arm:
         cfg = load_config(ROOT / arm['config'])
         small = SMALL if cfg.model.neck.type == 'PrototypeNeck' else {}
         small = small or dict(channels=16)
-        small = {**small, 'backbone.base_channels': 8, **arm['options']}
-        small['backbone.stem_channels'] = 8
+        small = {**small, 'backbone.init_cfg': None, **arm['options']}
         cfg = load_config(ROOT / arm['config'], small)
         torch.manual_seed(0)
         self.model = MODELS.build(cfg.model).train()
@@ -209,10 +208,12 @@ def test_the_method_without_all_of_it_is_the_baseline():
     cfg = load_config(
         ROOT / ARMS['no_transformer']['config'],
         {
-            **SMALL, 'backbone.base_channels': 8, 'backbone.stem_channels': 8,
-            'num_codes': 0, 'num_blocks': 0,
+            **SMALL,
+            'backbone.init_cfg': None,
+            'num_codes': 0,
+            'num_blocks': 0,
         },
-    )  # fmt: skip
+    )
     model = MODELS.build(cfg.model)
     missing, unexpected = model.load_state_dict(
         plain.state_dict(), strict=False
