@@ -119,13 +119,18 @@ def test_the_numbers_are_those_of_the_name(path):
     assert kept == (['work_dirs/features'] if tiny else [])
     assert (neck.stride, neck.num_blocks) == (8, 2)
     assert head.reduction == 'balanced'
+    assert cfg.model.consistency.weight == 0
     if method == 'protomtl':
         assert neck.type == 'PrototypeNeck'
         assert neck.quantizer.num_codes == (512 if small else 4096)
         assert neck.quantizer.code_dim == width
         assert neck.prototype_dim == (256 if small else 1024)
         assert neck.num_slots is None
+        assert neck.prototypes_per_task == 1
         assert neck.temperature == 1.0
+        assert neck.temperature_end is neck.temperature_steps is None
+        assert neck.akg_loss.tke_enough == 1.0
+        assert head.position_encoding == 'none'
         assert neck.token_stride == 2
         assert (neck.lambda_tae, neck.lambda_akg) == (1.0, 1.0)
         assert neck.akg_loss.margin == 0.3
@@ -258,6 +263,12 @@ def _references(value, names):
         ('num_slots', 5, ['model.neck.num_slots']),
         ('prototype_dim', 64, ['model.neck.prototype_dim']),
         ('temperature', 0.5, ['model.neck.temperature']),
+        ('prototypes_per_task', 4, ['model.neck.prototypes_per_task']),
+        ('temperature_end', 0.5, ['model.neck.temperature_end']),
+        ('temperature_steps', 9, ['model.neck.temperature_steps']),
+        ('tke_enough', 0.5, ['model.neck.akg_loss.tke_enough']),
+        ('position_encoding', 'conv', ['model.head.position_encoding']),
+        ('consistency_weight', 0.5, ['model.consistency.weight']),
         ('token_stride', 4, ['model.neck.token_stride']),
         ('lambda_tae', 0.5, ['model.neck.lambda_tae']),
         ('lambda_akg', 0.5, ['model.neck.lambda_akg']),

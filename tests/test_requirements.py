@@ -90,7 +90,7 @@ def test_oldest_versions_are_the_lower_bounds():
     """Each bound of the OneDL line is tested by ``make test-oldest``."""
     bounds = {}
     for name, entries in requirements(
-        'runtime', 'mminstall', 'tests', 'tests-no-deps'
+        'runtime', 'mminstall', 'tests', 'tests-no-deps', 'weights'
     ).items():
         versions = [
             Version(spec.version)
@@ -109,7 +109,9 @@ def test_oldest_versions_are_the_lower_bounds():
 
 
 def test_versions_that_ci_installs_are_allowed():
-    allowed = requirements('runtime', 'mminstall', 'tests', 'tests-no-deps')
+    allowed = requirements(
+        'runtime', 'mminstall', 'tests', 'tests-no-deps', 'weights'
+    )
     for name, (pin,) in requirements('constraints').items():
         version = next(iter(pin.specifier)).version
         for requirement in allowed.get(name, []):

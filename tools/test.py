@@ -18,6 +18,7 @@ from mmprotomtl.engine import (
 )
 from mmprotomtl.loading.checkpoint_files import TRUST, trust
 from mmprotomtl.models.segmentors.inference import TTA
+from mmprotomtl.utils.files import make_output_folder
 from mmprotomtl.utils.launch import prepare_cpu_launch
 
 #: What draws, in a config that has no such hook.
@@ -80,6 +81,13 @@ def main() -> None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs', Path(args.config).stem))
+    for setting, folder in (
+        ('--work-dir', cfg.work_dir),
+        ('--out', args.out),
+        ('--show-dir', args.show_dir),
+    ):
+        if folder is not None:
+            make_output_folder(folder, setting)
     cfg.load_from = args.checkpoint
     # A test has nothing to resume, whatever the config says for training.
     cfg.resume = False

@@ -2,8 +2,12 @@
 
 A frozen EfficientNet-Lite0, features of 8 fixed views of each image, 60
 epochs. The 654 test images are scored once for each run, after its last epoch;
-nothing is chosen on them.
+nothing is chosen on them. Directions, changes of the method, are compared on a
+part of the training images, by the labels that are visible there.
 """
+
+import runpy
+from pathlib import Path
 
 data_root = 'data/nyuv2'
 prepare = """\
@@ -11,52 +15,38 @@ prepare = """\
     cp ../shared/data/partial_labels/nyuv2/*.pth data/nyuv2/"""
 shape = (96, 128)
 
-METHOD = 'configs/protomtl/protomtl_lite0_1xb16-60e_nyuv2-96x128-onelabel.py'
-BASELINE = 'configs/baselines/mtl_lite0_1xb16-60e_nyuv2-96x128-onelabel.py'
+HERE = Path(__file__).parent
+SAID = runpy.run_path(str(HERE / 'controls.py'))
+BASELINE, METHOD = SAID['BASELINE'], SAID['METHOD']
 TASKS = ('semseg', 'depth', 'normals')
 MAIN = ('baseline', 'wide', 'method', 'wide_flops')
 SINGLE = tuple(f'single_{task}' for task in TASKS)
+CONTROLS = tuple(name for name in SAID['ARMS'] if name not in MAIN)
+DIRECTIONS = tuple(SAID['DIRECTIONS'])
+#: Arms with more labels than the others: those that follow from visible ones.
+DERIVED = ('baseline_derived', 'wide_derived', 'method_derived')
 
 
-def method(**options):
-    """An arm of the method: settings that differ from the paper's."""
-    return dict(config=METHOD, options=options)
-
-
-def wide(count):
+def wide(count, **options):
     """The baseline, widened until it has as many as the method."""
     like = dict(arm='method', count=count, setting='channels')
-    return dict(config=BASELINE, like=like)
+    return dict(config=BASELINE, like=like, options=options)
 
 
+FOLLOW = {'train_dataloader.dataset.derived_labels': True}
 arms = dict(
-    baseline=dict(config=BASELINE),
+    **SAID['ARMS'],
+    **SAID['DIRECTIONS'],
     wide=wide('parameters'),
     wide_flops=wide('flops'),
-    method=method(),
+    baseline_derived=dict(config=BASELINE, options=FOLLOW),
+    wide_derived=wide('parameters', **FOLLOW),
+    method_derived=dict(config=METHOD, options=FOLLOW),
     **{
         f'single_{task}': dict(config=BASELINE, options=dict(only_task=task))
         for task in TASKS
     },
-    # Controls. The head of the baseline on the neck of the method: no
-    # transformer.
-    no_transformer=method(
-        **{'model.head': dict(_delete_=True, type='MultiTaskHead')}
-    ),
-    # A learned token in place of the prototypes, without their losses.
-    learned_token=method(
-        lambda_akg=0.0, **{'model.neck.memory.type': 'TokenMemory'}
-    ),
-    # The paper's ladder.
-    no_losses=method(lambda_tae=0.0, lambda_akg=0.0),
-    tae=method(lambda_akg=0.0),
-    no_tae=method(lambda_tae=0.0),
-    frozen_prototypes=method(**{'model.neck.freeze_prototypes': True}),
 )
-CONTROLS = (
-    'no_transformer', 'learned_token', 'no_losses', 'tae', 'no_tae',
-    'frozen_prototypes',
-)  # fmt: skip
 
 MASK = 'train_dataloader.dataset.partial_labels'
 labels = dict(
@@ -78,6 +68,8 @@ runs = [
         for seed in FIRST
         for arm in (*MAIN, *SINGLE)
     ),
+    *((arm, 'onelabel', 'carved', 0) for arm in (*MAIN[:3], *DIRECTIONS)),
+    *((arm, 'onelabel', 'test', seed) for seed in FIRST for arm in DERIVED),
     *((arm, 'onelabel', 'test', seed) for seed in FIRST for arm in CONTROLS),
     *(
         (arm, 'onelabel', 'test', seed)

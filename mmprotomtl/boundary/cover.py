@@ -6,7 +6,7 @@ matched with at least one annotator. So with several annotators it matters
 which predicted pixels a matching contains, not only how many.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,10 +55,12 @@ class Group(NamedTuple):
 
     rows: np.ndarray
     """The component's predicted pixels, in ascending order."""
-    pred: np.ndarray
-    """The predicted pixel of each pair."""
-    true: np.ndarray
-    """The true pixel of each pair."""
+    size: int
+    """The number of its true pixels."""
+    row: np.ndarray
+    """The predicted pixel of each pair, its place in :attr:`rows`."""
+    column: np.ndarray
+    """The true pixel of each pair, 0 .. size - 1."""
     cost: np.ndarray
     """The cost of each pair, a positive integer."""
 
@@ -106,7 +108,7 @@ class Cover:
             The number of matched pairs.
         """
         matched = self._matching.update(active)
-        pred, true, cost = self._matching.contested(active)
+        pred, true, cost = self._matching.contested()
         self.certain = matched.copy()
         self.certain[pred] = False
         before, self.solved, self.groups = self.solved, {}, {}
@@ -179,20 +181,47 @@ def split(
         (np.ones(len(row), np.int8), (row, len(rows) + column)), (size, size)
     )
     number, label = connected_components(graph, directed=False)
-
-    def parts(of: np.ndarray, *values: np.ndarray) -> Iterator[Any]:
-        order = np.argsort(of, kind='stable')
-        ends = np.bincount(of, minlength=number).cumsum()[:-1]
-        return zip(*(np.split(v[order], ends) for v in values), strict=True)
-
-    return [
-        Group(*own, *others)
-        for own, others in zip(
-            parts(label[: len(rows)], rows),
-            parts(label[row], pred, true, cost),
-            strict=True,
+    of_rows, of_columns = label[: len(rows)], label[len(rows) :]
+    (by_row, row_ends, in_rows), (_, column_ends, in_columns) = (
+        _grouped(of, number) for of in (of_rows, of_columns)
+    )
+    by_pair, pair_ends, _ = _grouped(of_rows[row], number)
+    rows, row, column, cost = (
+        rows[by_row],
+        in_rows[row[by_pair]],
+        in_columns[column[by_pair]],
+        cost[by_pair],
+    )
+    groups = []
+    for k in range(number):
+        own = slice(row_ends[k], row_ends[k + 1])
+        pairs = slice(pair_ends[k], pair_ends[k + 1])
+        size = int(column_ends[k + 1] - column_ends[k])
+        groups.append(
+            Group(rows[own], size, row[pairs], column[pairs], cost[pairs])
         )
-    ]
+    return groups
+
+
+def _grouped(
+    label: np.ndarray, number: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sort elements by their group, keeping their order within a group.
+
+    Args:
+        label: The group of each element, 0 .. number - 1.
+        number: How many groups there are.
+
+    Returns:
+        The elements in their new order; where each group begins there, and
+        where the last one ends; the place of each element in its group.
+    """
+    order = np.argsort(label, kind='stable')
+    ends = np.zeros(number + 1, np.intp)
+    ends[1:] = np.bincount(label, minlength=number).cumsum()
+    place = np.empty(len(label), np.intp)
+    place[order] = np.arange(len(label)) - ends[label[order]]
+    return order, ends, place
 
 
 def least_cost(group: Group, rank: np.ndarray) -> np.ndarray:
@@ -209,19 +238,17 @@ def least_cost(group: Group, rank: np.ndarray) -> np.ndarray:
         group: The group.
         rank: Rank of every predicted pixel, see :func:`preference`.
     """
-    row = np.searchsorted(group.rows, group.pred)
-    columns, column = np.unique(group.true, return_inverse=True)
-    pairs, size = len(columns), len(group.rows)
+    pairs, size = group.size, len(group.rows)
     room = _EXACT // (pairs * (int(group.cost.max()) + 1))
     ranks = max(min(size, room // pairs), 1)
     order = np.empty(size, np.int64)
     order[np.argsort(rank[group.rows])] = np.arange(size) * ranks // size
-    weight = group.cost.astype(np.float64) * (pairs * ranks) + order[row]
+    weight = group.cost.astype(np.float64) * (pairs * ranks) + order[group.row]
     if pairs * size <= _DENSE:
         dense = np.full((pairs, size), np.inf)
-        dense[column, row] = weight
+        dense[group.column, group.row] = weight
         return group.rows[linear_sum_assignment(dense)[1]]
-    graph = csr_matrix((weight, (column, row)), (pairs, size))
+    graph = csr_matrix((weight, (group.column, group.row)), (pairs, size))
     return group.rows[min_weight_full_bipartite_matching(graph)[1]]
 
 

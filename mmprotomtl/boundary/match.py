@@ -2,7 +2,6 @@
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import maximum_flow
 
 
 def candidates(
@@ -51,11 +50,10 @@ class Matching:
 
     Neighbouring thresholds share most of their pixels. So an update keeps the
     pairs whose predicted pixel is still active, gives each new pixel its
-    nearest free partner, and then finds the remaining augmenting paths as a
-    maximum flow (SciPy's Dinic algorithm) in the residual network, from
-    unmatched predicted to unmatched true pixels. The number of pairs is always
-    the maximum. Which of several maximum matchings results depends on the
-    earlier sets; for the matching of minimum total distance see
+    nearest free partner, and then searches the remaining augmenting paths,
+    from unmatched predicted to unmatched true pixels. The number of pairs is
+    always the maximum. Which of several maximum matchings results depends on
+    the earlier sets; for the matching of minimum total distance see
     :mod:`mmprotomtl.boundary.cover`.
 
     Args:
@@ -71,8 +69,9 @@ class Matching:
         self.partner = np.full(pairs.shape[0], -1)
         #: The predicted pixel matched with each true pixel, -1 if none.
         self.mate = np.full(pairs.shape[1], -1)
-        #: Candidate pairs for :meth:`contested`; None: not computed yet.
-        self._stuck: tuple[np.ndarray, np.ndarray] | None = None
+        #: Predicted pixel and place in ``indices`` of each pair that
+        #: :meth:`contested` returns.
+        self._stuck = (np.empty(0, np.intp), np.empty(0, np.intp))
 
     def update(self, active: np.ndarray) -> np.ndarray:
         """Match the predicted pixels that are ``active``.
@@ -83,20 +82,17 @@ class Matching:
         Returns:
             Whether each predicted pixel is matched, bool.
         """
-        self._stuck = None
         gone = np.flatnonzero(~active & (self.partner >= 0))
         self.mate[self.partner[gone]] = -1
         self.partner[gone] = -1
         rows = np.flatnonzero(active & (self.partner < 0) & (self._degree > 0))
-        rows = self._take_free(rows)
-        if rows.size:
-            self._augment(rows)
+        self._stuck = rows[:0], rows[:0]
+        self._augment(self._take_free(rows))
         return self.partner >= 0
 
-    def contested(
-        self, active: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the subgraph in which maximum matchings differ.
+    def contested(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the subgraph in which the maximum matchings of the set that
+        was last passed to :meth:`update` differ.
 
         It consists of the predicted pixels that at least one maximum matching
         leaves unmatched (those that an alternating path reaches from an
@@ -106,16 +102,10 @@ class Matching:
         Mendelsohn 1958). So the subgraph does not depend on which maximum
         matching was found.
 
-        Args:
-            active: The set that was last passed to :meth:`update`.
-
         Returns:
             The predicted pixel, the true pixel and the cost of each candidate
             pair of the subgraph.
         """
-        if self._stuck is None:
-            unpaired = active & (self.partner < 0) & (self._degree > 0)
-            self._stuck = self._reached(np.flatnonzero(unpaired))
         pred, edge = self._stuck
         return pred, self._indices[edge], self._cost[edge]
 
@@ -155,77 +145,61 @@ class Matching:
     def _augment(self, rows: np.ndarray) -> None:
         """Extend the matching to maximum size by augmenting paths.
 
+        A search tree grows from every row, all at the same time. Trees share
+        no pixel, so that each of those that reach a free true pixel gives one
+        path. Then the remaining rows start again; if no tree reaches a free
+        pixel, there is no augmenting path (Berge 1957).
+
         Args:
             rows: All active predicted pixels that are unmatched.
         """
-        pred, edge = self._reached(rows)
-        true = self._indices[edge]
-        seen = np.zeros(len(self.mate), bool)
-        seen[true] = True
-        true_at = np.flatnonzero(seen)
-        free = self.mate[true_at] < 0
-        if not free.any():
-            self._stuck = pred, edge
-            return
-        # Nodes of the network: source, predicted pixels, true pixels, sink.
-        rows_at = np.concatenate([rows, self.mate[true_at[~free]]])
-        pred_node = np.empty(len(self.partner), np.int32)
-        pred_node[rows_at] = np.arange(1, len(rows_at) + 1)
-        size = len(rows_at)
-        true_node = np.empty(len(self.mate), np.int32)
-        true_node[true_at] = np.arange(size + 1, size + len(true_at) + 1)
-        sink = size + len(true_at) + 1
-        new = self.partner[pred] != true
-        ends = true_node[true_at[free]]
-        tail = np.concatenate(
-            [
-                np.zeros(len(rows), np.int32),
-                pred_node[pred[new]],
-                true_node[true_at[~free]],
-                ends,
-            ]
-        )
-        head = np.concatenate(
-            [
-                pred_node[rows],
-                true_node[true[new]],
-                pred_node[rows_at[len(rows) :]],
-                np.full_like(ends, sink),
-            ]
-        )
-        graph = csr_matrix(
-            (np.ones(len(tail), np.int32), (tail, head)), (sink + 1, sink + 1)
-        )
-        flow = maximum_flow(graph, 0, sink).flow.tocoo()
-        tail, head = flow.row[flow.data > 0], flow.col[flow.data > 0]
-        # New pairs. A predicted pixel that loses its partner along a path
-        # gets another one on the same path.
-        new = (tail > 0) & (tail <= size) & (head > size)
-        asking, wanted = rows_at[tail[new] - 1], true_at[head[new] - 1 - size]
-        self.mate[wanted] = asking
-        self.partner[asking] = wanted
+        while rows.size and self._grow(rows):
+            rows = rows[self.partner[rows] < 0]
 
-    def _reached(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return all candidate pairs that alternating paths reach from rows.
+    def _grow(self, roots: np.ndarray) -> bool:
+        """Grow the trees of :meth:`_augment` once, augment along their paths.
 
         Returns:
-            For each pair, its predicted pixel and the position of the pair in
-            ``indices`` of the sparse matrix.
+            Whether there was a path.
         """
-        seen = np.zeros(len(self.mate), bool)
-        preds, edges = [rows[:0]], [rows[:0]]
+        #: Predicted pixel from which each true pixel was reached first.
+        parent = np.full(len(self.mate), -1)
+        #: Root of the tree of each predicted pixel.
+        root = np.empty(len(self.partner), np.intp)
+        root[roots] = roots
+        #: Free true pixel that the tree of each root reached.
+        end = np.full(len(self.partner), -1)
+        rows, reached, edges = roots, [], []
         while rows.size:
             place, edge = self._edges(rows)
-            true = self._indices[edge]
-            preds.append(rows[place])
+            true, pred = self._indices[edge], rows[place]
+            reached.append(pred)
             edges.append(edge)
-            fresh = np.zeros_like(seen)
-            fresh[true] = True
-            fresh &= ~seen
-            seen |= fresh
-            rows = self.mate[fresh]
-            rows = rows[rows >= 0]
-        return np.concatenate(preds), np.concatenate(edges)
+            new = parent[true] < 0
+            pred, true = pred[new], true[new]
+            parent[true] = pred
+            # If several pixels reach a true pixel, the last one gets it.
+            won = parent[true] == pred
+            pred, true = pred[won], true[won]
+            rows = self.mate[true]
+            free = rows < 0
+            end[root[pred[free]]] = true[free]
+            rows, pred = rows[~free], pred[~free]
+            root[rows] = root[pred]
+            rows = rows[end[root[rows]] < 0]
+        true = end[roots]
+        true = true[true >= 0]
+        if not true.size:
+            self._stuck = np.concatenate(reached), np.concatenate(edges)
+            return False
+        # From the free ends back to the roots, all paths at the same time.
+        while true.size:
+            pred = parent[true]
+            before = self.partner[pred]
+            self.mate[true] = pred
+            self.partner[pred] = true
+            true = before[before >= 0]
+        return True
 
 
 def match(pairs: csr_matrix) -> tuple[np.ndarray, int]:

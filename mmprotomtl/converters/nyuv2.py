@@ -8,24 +8,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmprotomtl.datasets.nyuv2 import NYUv2Dataset
+from mmprotomtl.datasets.nyuv2 import CAMERA, NYUv2Dataset
 from mmprotomtl.tasks.normals import unit_vectors
+from mmprotomtl.utils.camera import normals_from_depth
+from mmprotomtl.utils.edges import label_edges
 from mmprotomtl.utils.errors import DataFileError, check_choice
 from mmprotomtl.utils.files import write_text
 
-from .geometry import Camera, normals_from_depth
 from .nyuv2_classes import NUM_LABELS, forty_classes, thirteen_classes
 from .nyuv2_files import SIZE, check_mat, opened_mat, read_splits
 from .output import Job, convert, report_counts, resize
 
-#: Intrinsics of the colour camera, onto which depth is projected. The official
-#: principal point counts pixels from 1, so 1 is subtracted.
-CAMERA = Camera(
-    fx=518.85790117450188,
-    fy=519.46961112127485,
-    cx=325.58244941119034 - 1,
-    cy=253.73616633400465 - 1,
-)
 #: Top, bottom, left, right of the region that both cameras see. Outside it,
 #: images are white and depth is extrapolated.
 CROP = (45, 471, 41, 601)
@@ -111,18 +104,6 @@ def read_frame(plan: Plan, frame: int) -> dict[str, np.ndarray]:
     return {k: np.ascontiguousarray(v) for k, v in arrays.items()}
 
 
-def label_edges(label: np.ndarray) -> np.ndarray:
-    """Mark pixels whose right or lower neighbour has another class.
-
-    Returns:
-        Bool ``H x W``.
-    """
-    edges = np.zeros(label.shape, bool)
-    edges[:, :-1] |= label[:, :-1] != label[:, 1:]
-    edges[:-1] |= label[:-1] != label[1:]
-    return edges
-
-
 def make_sample(
     plan: Plan, frame: int, parts: Sequence[str]
 ) -> Mapping[str, np.ndarray]:
@@ -139,8 +120,7 @@ def make_sample(
     classes = resize(plan.classes[arrays['label']], plan.size)
     normal = np.zeros((*depth.shape, 3), np.float32)
     if 'normal' in parts or 'normals' in parts:
-        top, left = (plan.crop[0], plan.crop[2]) if plan.crop else (0, 0)
-        camera = CAMERA._replace(cx=CAMERA.cx - left, cy=CAMERA.cy - top)
+        camera = CAMERA.cropped(*plan.crop) if plan.crop else CAMERA
         normal = normals_from_depth(arrays['depth'], camera)
         normal = unit_vectors(resize(normal, plan.size, mixed=True))
     if plan.form == 'mtan':

@@ -16,11 +16,14 @@ from PIL import Image
 
 from mmprotomtl.readers.files import map_npy
 from mmprotomtl.utils.errors import DataFileError
-from mmprotomtl.utils.files import remove_drafts, write_bytes, write_json
+from mmprotomtl.utils.files import (
+    RECORD,
+    remove_drafts,
+    write_bytes,
+    write_json,
+)
 from mmprotomtl.utils.parallel import parallel_map
 
-#: File in the output folder that records source and settings of a conversion.
-RECORD = 'conversion.json'
 #: The last bytes of a complete PNG file.
 PNG_END = b'IEND\xaeB`\x82'
 

@@ -20,6 +20,7 @@ from .synthetic_scenes import SyntheticScenesDataset
 from .transforms import (
     LoadMultiTaskAnnotations,
     LoadMultiTaskImage,
+    MultiTaskCutMix,
     MultiTaskPad,
     MultiTaskRandomCrop,
     MultiTaskRandomFlip,
@@ -45,6 +46,7 @@ __all__ = [
     'LoadMultiTaskImage',
     'MTANDataset',
     'MultiTaskConcatDataset',
+    'MultiTaskCutMix',
     'MultiTaskDataset',
     'MultiTaskPad',
     'MultiTaskRandomCrop',

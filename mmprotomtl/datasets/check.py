@@ -10,6 +10,7 @@ from typing import NamedTuple
 from mmengine.registry import DefaultScope
 from prettytable import PrettyTable
 
+from mmprotomtl.label_masks import LabelMask
 from mmprotomtl.readers import DataFile, check_size, picture_doubts
 from mmprotomtl.readers.pictures import PHOTO_ENDINGS
 from mmprotomtl.registry import DATASETS
@@ -17,6 +18,7 @@ from mmprotomtl.tasks import Task
 from mmprotomtl.utils.errors import DataFileError
 from mmprotomtl.utils.parallel import parallel_map
 
+from .derived import sources_of
 from .multitask_dataset import MultiTaskDataset
 from .transforms.loading import LoadMultiTaskImage, check_stored
 from .transforms.partial_annotation import PartialAnnotation, is_step
@@ -156,6 +158,8 @@ def check_dataset(cfg: dict, workers: int | None = None) -> dict:
         published, None if unknown), ``shapes``, ``tasks`` (statistics of each
         task's labels), ``masked`` (whether a label mask is set),
         ``label_mask`` (its summary; None if there is no usable one),
+        ``derived`` (task -> number of labels that a run would derive from
+        those that it sees),
         ``errors`` (files or settings that cannot be used) and ``warnings``
         (doubtful ones). Errors and warnings are lists of dicts with ``file``
         and ``problem``.
@@ -163,7 +167,7 @@ def check_dataset(cfg: dict, workers: int | None = None) -> dict:
     report: dict = dict(
         dataset=cfg['type'], split=cfg.get('split', 'train'), images=0,
         published=None, shapes={}, tasks={}, masked=False, label_mask=None,
-        errors=[], warnings=[],
+        derived={}, errors=[], warnings=[],
     )  # fmt: skip
     errors, warnings = report['errors'], report['warnings']
     try:
@@ -197,6 +201,7 @@ def check_dataset(cfg: dict, workers: int | None = None) -> dict:
         file = setting.mask_file if setting is not None else None
         errors.append(_problem(error, file or dataset.data_root))
     else:
+        report['derived'] = _count_derived(dataset, samples, mask)
         if mask is not None:
             report['label_mask'] = mask.summary()
             warnings.extend(
@@ -207,6 +212,7 @@ def check_dataset(cfg: dict, workers: int | None = None) -> dict:
                 for name in dataset.tasks
                 if setting is not None
                 and not report['label_mask']['labels'].get(name)
+                and name not in report['derived']
             )
     chosen = dataset._indices
     if isinstance(chosen, int):
@@ -215,6 +221,19 @@ def check_dataset(cfg: dict, workers: int | None = None) -> dict:
         samples = [samples[place] for place in chosen]
     _read_all(samples, dataset.tasks, report, workers)
     return report
+
+
+def _count_derived(
+    dataset: MultiTaskDataset, samples: Sequence[dict], mask: LabelMask | None
+) -> dict[str, int]:
+    """Task -> number of labels that are derived from those the mask leaves."""
+    found: Counter[str] = Counter()
+    for info in samples:
+        given = set(info['labels']) & set(dataset.tasks)
+        if mask is not None:
+            given &= set(mask.labelled[info['sample_id']])
+        found.update(sources_of(given, dataset.derived_from).keys())
+    return dict(sorted(found.items()))
 
 
 def _problem(error: Exception, file: str | None = None) -> dict:
@@ -349,6 +368,9 @@ def format_report(report: dict, most: int = 20) -> str:
             f'label mask: {mask["protocol"]}, seed {mask["seed"]}, sha256 '
             f'{mask["sha256"]}'
         )
+    if report['derived']:
+        counts = ', '.join(f'{t} {n}' for t, n in report['derived'].items())
+        lines.append(f'derived from the labels used: {counts}')
     for kind in ('error', 'warning'):
         found = report[f'{kind}s']
         lines.append(f'{len(found)} {kind}{"s" * (len(found) != 1)}')

@@ -1,6 +1,8 @@
 """Which labels a training set really has, through all wrappers."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from mmprotomtl.label_masks import LabelMask
@@ -22,7 +24,9 @@ def label_facts(dataset: Any) -> dict[str, dict | None]:
         more tasks than are trained; and ``labels_used``: ``images``,
         ``labels`` (task -> number) and ``sha256`` of what is left of it for
         the trained tasks after ``holdout``, ``indices``, ``filter_cfg`` and
-        wrappers. Empty if there is no data set of this package.
+        wrappers. Where labels are derived from these, ``derived`` (task ->
+        number) counts them apart; they are in no other number. Empty if
+        there is no data set of this package.
     """
     parts = [
         (place, part)
@@ -33,13 +37,17 @@ def label_facts(dataset: Any) -> dict[str, dict | None]:
         return {}
     used = merged_mask(dataset)
     mask = parts[0][1].label_mask if len(parts) == 1 else used
+    labels_used: dict[str, Any] = dict(
+        images=len(used.labelled),
+        labels=used.counts(),
+        sha256=used.sha256,
+    )
+    if any(part.derived_from for _, part in parts):
+        rows = dict(_rows(dataset, _derived)).values()
+        labels_used['derived'] = dict(sorted(Counter(chain(*rows)).items()))
     return dict(
         label_mask=None if mask is None else mask.summary(),
-        labels_used=dict(
-            images=len(used.labelled),
-            labels=used.counts(),
-            sha256=used.sha256,
-        ),
+        labels_used=labels_used,
     )
 
 
@@ -78,7 +86,23 @@ def named(place: int, sample_id: str) -> str:
     return f'{place}-{sample_id}'
 
 
-def _rows(dataset: Any) -> list[tuple[str, Sequence[str]]]:
+#: Of an image's entry, some of the tasks with a label.
+_Names = Callable[[Mapping], Sequence[str]]
+
+
+def _given(info: Mapping) -> Sequence[str]:
+    """The tasks of which an image has a label of the data set's."""
+    return tuple(info['labels'])
+
+
+def _derived(info: Mapping) -> Sequence[str]:
+    """The tasks whose labels are derived from others of the image."""
+    return tuple(info['derived'])
+
+
+def _rows(
+    dataset: Any, names: _Names = _given
+) -> list[tuple[str, Sequence[str]]]:
     """Return id and labelled tasks of the images, in the order of a data set.
 
     An image that is repeated may be left out.
@@ -88,13 +112,13 @@ def _rows(dataset: Any) -> list[tuple[str, Sequence[str]]]:
         if not isinstance(dataset, MultiTaskDataset):
             return []
         infos = map(dataset.get_data_info, range(len(dataset)))
-        return [(info['sample_id'], tuple(info['labels'])) for info in infos]
+        return [(info['sample_id'], names(info)) for info in infos]
     rows: list[tuple[str, Sequence[str]]] = []
     for number, (place, part) in enumerate(parts):
         several = place.startswith('datasets.')
         rows += [
             (named(number, sample) if several else sample, tasks)
-            for sample, tasks in _rows(part)
+            for sample, tasks in _rows(part, names)
         ]
     # Asked of the object alone: mmengine's wrapper for num_batch_per_epoch
     # answers for the data set inside it.

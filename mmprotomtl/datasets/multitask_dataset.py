@@ -3,7 +3,7 @@
 import hashlib
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -13,10 +13,13 @@ from mmengine.logging import print_log
 from mmprotomtl.datasets.samplers import sample_seed
 from mmprotomtl.label_masks import LabelMask, PartialLabels
 from mmprotomtl.registry import TRANSFORMS
-from mmprotomtl.tasks import Task, build_tasks, complete_args
+from mmprotomtl.tasks import Task, build_tasks, complete_args, needs_rays
+from mmprotomtl.utils.camera import Camera, parse_camera
 from mmprotomtl.utils.errors import DataFileError, check_choice
 
+from .derived import find_sources, sources_of
 from .transforms.allowed import check_pipeline
+from .transforms.cut_mix import steps_before_mix
 from .transforms.labels_left import changed_labels
 from .transforms.partial_annotation import split_label_masks
 
@@ -51,6 +54,14 @@ class MultiTaskDataset(BaseDataset):
             of the split. ``part='val'`` is a random ``fraction`` of its
             images, drawn with ``seed``; ``part='train'`` is all other images.
             The label mask is still made for all images of the split.
+        derived_labels: Labels to add to those that the label mask leaves,
+            because they follow from them: the normals of a depth label, for
+            example. True: all that follow; or names of tasks. An image with a
+            label of a task gets no other one. For training only.
+        camera: ``dict(fx=, fy=, cx=, cy=, size=(height, width))``, the
+            intrinsics of the images in pixels, see
+            :class:`~mmprotomtl.utils.camera.Camera`. Images of another size
+            are taken for resized ones. None: those that the data set knows.
         fixed_views: Number V of augmented views of each image. Training draws
             one of them each time, and view v of an image is the same in every
             epoch, run and part of the data set, so that features of a frozen
@@ -59,6 +70,7 @@ class MultiTaskDataset(BaseDataset):
         **kwargs: See :class:`mmengine.dataset.BaseDataset`.
 
     Attributes:
+        derived_from: Task -> tasks of whose visible labels its own are made.
         partial_labels: The setting; None: no label is hidden.
         label_mask: Which labels are used. It is made when the list of files
             is read; None before that, or if no label is hidden.
@@ -86,6 +98,8 @@ class MultiTaskDataset(BaseDataset):
         split: str = 'train',
         pipeline: Sequence = (),
         holdout: dict | None = None,
+        derived_labels: bool | str | Sequence[str] = False,
+        camera: Mapping | None = None,
         fixed_views: int | None = None,
         **kwargs,
     ) -> None:
@@ -123,6 +137,20 @@ class MultiTaskDataset(BaseDataset):
         self.partial_labels = masks[0] if masks else None
         self.label_mask: LabelMask | None = None
         check_pipeline(steps)
+        self._before_mix = steps_before_mix(steps)
+        if self.mixes and fixed_views is not None:
+            raise ValueError(
+                f'fixed_views={fixed_views} is not allowed with '
+                'MultiTaskCutMix: a view would depend on another image, and '
+                'on which images the data set has'
+            )
+        self.camera = None if camera is None else parse_camera(camera)
+        self.derived_from = find_sources(
+            self.tasks,
+            derived_labels,
+            self.has_camera(),
+            type(self).__name__,
+        )
         super().__init__(pipeline=steps, **kwargs)
 
     @classmethod
@@ -178,6 +206,8 @@ class MultiTaskDataset(BaseDataset):
             info['holdout'] = dict(self.holdout)
         if self.label_mask is not None:
             info['label_mask'] = self.label_mask.summary()
+        if self.derived_from:
+            info['derived_labels'] = dict(self.derived_from)
         return info
 
     def refuse(self, path: str, problem: str) -> None:
@@ -194,6 +224,15 @@ class MultiTaskDataset(BaseDataset):
         if self.problems is None:
             raise error
         self.problems.append(error)
+
+    def has_camera(self) -> bool:
+        """Whether the intrinsics of the images are known."""
+        return self.camera is not None
+
+    def camera_of(self, sample_id: str) -> Camera | None:
+        """The camera of an image; None: unknown."""
+        del sample_id
+        return self.camera
 
     def has_label(self, sample_id: str, task: str) -> bool:
         """Whether an image has a label of a task on disk, hidden or not."""
@@ -291,9 +330,15 @@ class MultiTaskDataset(BaseDataset):
         self._fully_initialized = True
 
     def get_data_info(self, idx: int) -> dict:
-        """Return the entry of one sample, with the task objects."""
+        """Return the entry of one sample, with the task objects.
+
+        Where labels are derived, ``derived`` says of which.
+        """
         info = super().get_data_info(idx)
         info['tasks'] = self.tasks
+        info['derived'] = sources_of(info['labels'], self.derived_from)
+        if info['derived'] or needs_rays(self.tasks):
+            info['camera'] = self.camera_of(info['sample_id'])
         return info
 
     def prepare_data(self, idx: int) -> dict:
@@ -310,13 +355,15 @@ class MultiTaskDataset(BaseDataset):
                 labels would not be true.
         """
         info = self.get_data_info(idx)
-        sample_id, labels = info['sample_id'], set(info['labels'])
+        sample_id, labels = info['sample_id'], _labels_of(info)
         seed = sample_seed(idx)
         if seed is not None:
             if self.fixed_views is not None:
                 seed = _view_seed(sample_id, seed % self.fixed_views)
             random.seed(seed)
             np.random.seed(seed)
+        if self._before_mix is not None:
+            info['partner'] = self._partner(labels)
         results = self.pipeline(info)
         problem = changed_labels(
             labels, results, self.partial_labels is not None
@@ -326,6 +373,30 @@ class MultiTaskDataset(BaseDataset):
                 f'{type(self).__name__}, image {sample_id!r}: {problem}'
             )
         return results
+
+    @property
+    def mixes(self) -> bool:
+        """Whether a sample may have a part of another image."""
+        return self._before_mix is not None
+
+    def _partner(self, labels: set[str]) -> Callable[[], dict]:
+        """A function that gives :class:`MultiTaskCutMix` another image, and
+        adds the tasks of its labels to ``labels``.
+        """
+
+        def load() -> dict:
+            info = self.get_data_info(np.random.randint(len(self)))
+            labels.update(_labels_of(info))
+            for step in self._before_mix or ():
+                info = step(info)
+            return info
+
+        return load
+
+
+def _labels_of(info: Mapping) -> set[str]:
+    """The tasks of which an image's sample has a label."""
+    return {*info['labels'], *info['derived']}
 
 
 def _view_seed(sample_id: str, view: int) -> int:

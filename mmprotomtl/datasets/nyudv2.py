@@ -17,6 +17,7 @@ from mmprotomtl.registry import DATASETS
 from mmprotomtl.utils.errors import DataFileError
 
 from .multitask_dataset import MultiTaskDataset
+from .nyuv2 import NYUCamera
 
 CLASSES = (
     'wall', 'floor', 'cabinet', 'bed', 'chair', 'sofa', 'table', 'door',
@@ -30,7 +31,7 @@ CLASSES = (
 
 
 @DATASETS.register_module()
-class NYUDv2Dataset(MultiTaskDataset):
+class NYUDv2Dataset(NYUCamera, MultiTaskDataset):
     """NYUD-v2 with 40 classes, depth, normals and edges, 795 and 654 images.
 
     ``data_root`` has the folders ``images``, ``segmentation`` (png, 1 .. 40,

@@ -8,6 +8,7 @@ import numpy as np
 from mmprotomtl.registry import DATASETS
 from mmprotomtl.scenes.builder import CLASSES, PALETTE, PERSON, scene_of
 from mmprotomtl.scenes.renderer import render
+from mmprotomtl.utils.camera import Camera
 
 from .multitask_dataset import MultiTaskDataset
 
@@ -110,6 +111,17 @@ class SyntheticScenesDataset(MultiTaskDataset):
         if self.IMAGES.get(task) != 'part':
             return True
         return _has_person(self._world, int(sample_id))
+
+    def has_camera(self) -> bool:
+        """Yes, each scene has a camera of its own."""
+        return True
+
+    def camera_of(self, sample_id: str) -> Camera | None:
+        """The camera of a scene; one that a config gives goes before it."""
+        height, width = self.size
+        focal = scene_of(self._world, int(sample_id)).focal * width
+        middle = dict(cx=(width - 1) / 2, cy=(height - 1) / 2)
+        return self.camera or Camera(focal, focal, **middle, size=self.size)
 
     def load_data_list(self) -> list[dict]:
         """List the scenes; each is rendered when it is loaded."""

@@ -69,6 +69,8 @@ class AtomicCheckpointHook(CheckpointHook):
 
     file_backend: Any
     save_best: list[str] | None
+    #: ``epoch`` and ``iter`` of the checkpoint that is being written.
+    _place: Mapping[str, int] = {}
 
     def __init__(self, backend_args: dict | None = None, **kwargs) -> None:
         if backend_args is None:
@@ -120,13 +122,21 @@ class AtomicCheckpointHook(CheckpointHook):
                 draft.unlink(missing_ok=True)
                 runner.logger.info(f'removed {draft}, left by a killed run')
 
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Say of what place it is: ``FlexibleRunner`` counts one too many
+        where a checkpoint is written after a validation.
+        """
+        checkpoint['meta'].update(self._place)
+
     def _save_checkpoint_with_step(
         self, runner: Runner, step: int, meta: dict
     ) -> None:
+        self._place = dict(meta)
         with self._removing_later():
             super()._save_checkpoint_with_step(runner, step, meta)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        self._place = dict(epoch=runner.epoch, iter=runner.iter)
         with self._removing_later():
             super()._save_best_checkpoint(runner, metrics)
 

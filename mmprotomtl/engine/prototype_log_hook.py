@@ -13,10 +13,11 @@ from mmprotomtl.utils.dist import unwrap
 class PrototypeLogHook(Hook):
     """Logs the usage of the codebook and the affinities of the tasks.
 
-    The shares and the perplexity of the codebook go with the losses; the T x
-    S matrix of mean affinities, row: features of a task, column: prototype,
-    is a table in the text log and ``affinity/<task>/<prototype>`` in
-    ``scalars.json``. A neck without prototypes has nothing to log.
+    The shares and the perplexity of the codebook go with the losses. The
+    matrix of mean affinities is a table in the text log and
+    ``affinity/<task>/<prototype>`` in ``scalars.json``; row: features of a
+    task, column: the prototypes of a task together, or a prototype that
+    belongs to no task. A neck without prototypes has nothing to log.
 
     Args:
         interval: Iterations between two looks; None: as between two lines of

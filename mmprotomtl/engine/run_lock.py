@@ -12,6 +12,8 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
+from mmprotomtl.utils.files import make_output_folder
+
 #: The file in a run's folder that is locked.
 NAME = 'run.lock'
 _held: set[Path] = set()
@@ -35,12 +37,13 @@ def lock_run(work_dir: str | Path, is_main: bool = True) -> Iterator[None]:
 
     Raises:
         FolderInUseError: Another process has the lock; the message names it.
+        OSError: The folder can't be written to.
     """
     path = Path(work_dir, NAME).resolve()
     if not is_main or path in _held:
         yield
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_output_folder(work_dir, '--work-dir')
     # A lock of POSIX and not of BSD: forked loader workers, which may outlive
     # a killed run for seconds, do not have it.
     with path.open('a+') as file:

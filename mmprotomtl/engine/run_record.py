@@ -63,6 +63,8 @@ def run_settings(runner: Runner) -> dict[str, Any]:
         found[f'{place}.type'] = type(part).__name__
         for key in ('split', 'holdout', 'fixed_views'):
             found[f'{place}.{key}'] = getattr(part, key, None)
+        derived = getattr(part, 'derived_from', None)
+        found[f'{place}.derived_labels'] = derived or None
         found[f'{place}.images'] = len(part)
         found[f'{place}.ids'] = hash_of_ids(part, in_order=True)
         if len(parts) > 1:
@@ -152,6 +154,7 @@ def _task_settings(tasks: Mapping[str, Task]) -> dict[str, Any]:
         for key, value in task.meaning().items():
             found[f'tasks.{name}.{key}'] = value
         found[f'tasks.{name}.loss_weight'] = task.loss_weight
+        found[f'tasks.{name}.guide_weight'] = task.guide_weight or None
     return found
 
 

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from mmengine.dist import broadcast
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
 from mmprotomtl.registry import HOOKS
 
+from .missed_validation import MissedValidation
 from .run_record import (
     Difference,
     accumulative_counts,
@@ -34,7 +36,9 @@ class SameRunHook(Hook):
     names the rest.
 
     A checkpoint from within an epoch is resumed where it was written: the
-    images that the epoch has seen already are left out of it.
+    images that the epoch has seen already are left out of it. A validation
+    that was due at that place is done first, see
+    :class:`~.missed_validation.MissedValidation`.
 
     Args:
         allow_differences: Go on nevertheless (``tools/train.py
@@ -51,6 +55,7 @@ class SameRunHook(Hook):
         self._settings: dict[str, Any] | None = None
         self._mixed: list[dict] = []
         self._done = 0
+        self._validated_at: int | None = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare, if a run is resumed.
@@ -77,6 +82,8 @@ class SameRunHook(Hook):
             meta['seed'] = runner.seed
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
             self._find_place(runner, meta, then)
+        self._validated_at = (meta.get('run') or {}).get('validated_at')
+        runner.register_hook(MissedValidation(self._validated_at))
 
     def before_train(self, runner: Runner) -> None:
         """Look at the settings; say whether the run is a mixed one."""
@@ -105,11 +112,26 @@ class SameRunHook(Hook):
             self._done = 0
             del runner.train_loop.run_iter
 
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Let all processes validate what the checkpoints hold: the running
+        statistics of the first one. Without SyncBN each has its own, and a
+        resumed run would not have those of the others.
+        """
+        for buffer in runner.model.buffers():
+            broadcast(buffer)
+
+    def after_val_epoch(
+        self, runner: Runner, metrics: dict[str, float] | None = None
+    ) -> None:
+        """Note it for the checkpoints, before one is chosen as the best."""
+        self._validated_at = runner.iter
+
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Note what defines the run."""
         checkpoint['meta']['run'] = dict(
             settings=self._now(runner),
             pending_steps=_pending_steps(runner),
+            validated_at=self._validated_at,
             resumed_with_differences=self._mixed,
         )
 

@@ -8,12 +8,17 @@ from typing import Any
 
 import torch
 from mmengine._strategy import FSDPStrategy
-from mmengine.dist import is_distributed, is_main_process
+from mmengine.dist import (
+    all_gather_object,
+    is_distributed,
+    is_main_process,
+)
 from mmengine.optim import BaseOptimWrapper
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
 
+from mmprotomtl.models.consistency import FeatureConsistency
 from mmprotomtl.models.layers import VectorQuantizer
 from mmprotomtl.registry import STRATEGIES
 
@@ -44,7 +49,7 @@ class ShardedStrategy(FSDPStrategy):
     Raises:
         RuntimeError: The run has a single process without a launcher.
         ValueError: The codebook rewrites its codes in the forward pass, which
-            shards would lose.
+            shards would lose, or there is a mean teacher.
     """
 
     model_wrapper: dict | None
@@ -67,6 +72,7 @@ class ShardedStrategy(FSDPStrategy):
                 'tools/dist_train.sh or tools/slurm_train.sh'
             )
         check_codebook(model)
+        check_teacher(model)
         wrapper = dict(self.model_wrapper or {})
         wrapper.setdefault('type', 'MMFullyShardedDataParallel')
         wrapper.setdefault(
@@ -120,11 +126,40 @@ class ShardedStrategy(FSDPStrategy):
 
     def optim_state_dict(self) -> dict:
         """The optimizer's state of all shards, and the loss scaler's."""
-        state = FSDP.optim_state_dict(self.model, self.optim_wrapper.optimizer)
+        state = self._gathered_state()
         own = self.optim_wrapper.state_dict()
         if 'loss_scaler' in own:
             state['loss_scaler'] = own['loss_scaler']
         return state
+
+    def _gathered_state(self) -> dict:
+        """The state of all shards, one quantity of the optimizer at a time.
+
+        torch gathers the quantities of a weight, such as both moments of Adam,
+        one after the other in the same memory. On a CPU it does not copy them
+        from there, so that all of them would be the last one.
+        """
+        optimizer = self.optim_wrapper.optimizer
+        own = optimizer.state_dict()
+        names = {name for part in own['state'].values() for name in part}
+        # A process may have no shard, but takes part in all gathering.
+        names = set().union(*all_gather_object(names))
+        whole: dict = FSDP.optim_state_dict(
+            self.model, optimizer, dict(own, state={})
+        )
+        for name in sorted(names):
+            state = {
+                number: {name: part[name]}
+                for number, part in own['state'].items()
+                if name in part
+            }
+            found = FSDP.optim_state_dict(
+                self.model, optimizer, dict(own, state=state)
+            )
+            # Only the first process gets what was gathered.
+            for weight, part in found.get('state', {}).items():
+                whole['state'].setdefault(weight, {}).update(part)
+        return whole
 
     def load_optim_state_dict(self, state_dict: dict) -> None:
         """Take each process's shard of it."""
@@ -156,4 +191,15 @@ def check_codebook(model: nn.Module) -> None:
                 f'replace_below={part.replace_below} are not allowed with '
                 "update='gradient' where weights are sharded: set both to 0, "
                 "or update='ema'"
+            )
+
+
+def check_teacher(model: nn.Module) -> None:
+    """Refuse a mean teacher, whose average needs weights that are whole."""
+    for name, part in model.named_modules():
+        if isinstance(part, FeatureConsistency):
+            raise ValueError(
+                f'model.{name}.weight={part.weight} is not allowed where '
+                'weights are sharded: its teacher needs the whole weights in '
+                'every step; set it to 0'
             )

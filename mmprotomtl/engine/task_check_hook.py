@@ -7,11 +7,14 @@ from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmprotomtl.datasets import MultiTaskDataset
 from mmprotomtl.datasets.labels_used import label_facts
 from mmprotomtl.datasets.unwrap import leaf_datasets
 from mmprotomtl.registry import HOOKS
-from mmprotomtl.tasks import Task
+from mmprotomtl.tasks import Task, needs_rays
 from mmprotomtl.utils.dist import sum_over_ranks, unwrap
+
+from .task_sharing import no_scores
 
 
 @HOOKS.register_module()
@@ -37,8 +40,16 @@ class TaskCheckHook(Hook):
         self._compare(runner, dataset, 'train_dataloader')
         self._labels = label_facts(dataset)
         used = self._labels.get('labels_used')
+        _check_whole(dataset, used)
+        _check_cameras(unwrap(runner.model).tasks, dataset)
         if used:
             runner.logger.info(f'labels used in training: {_counted(used)}')
+        if used and 'derived' in used:
+            counts = used['derived']
+            runner.logger.info(
+                'labels derived from these: '
+                + ', '.join(f'{task} {n}' for task, n in counts.items())
+            )
         mask = self._labels.get('label_mask') or {}
         # Of a concatenation, the parts have the masks.
         if mask and 'parts' not in mask:
@@ -61,12 +72,14 @@ class TaskCheckHook(Hook):
         """Compare with the validation set, hand the tasks on."""
         dataset = runner.val_dataloader.dataset
         self._compare(runner, dataset, 'val_dataloader')
+        _check_given(dataset, 'val_dataloader')
         self._hand_on(runner, runner.val_evaluator)
 
     def before_test(self, runner: Runner) -> None:
         """Compare with the test set, hand the tasks on."""
         dataset = runner.test_dataloader.dataset
         self._compare(runner, dataset, 'test_dataloader')
+        _check_given(dataset, 'test_dataloader')
         self._hand_on(runner, runner.test_evaluator)
 
     def after_train_iter(
@@ -152,6 +165,52 @@ def compare_tasks(
                         f'({type(part).__name__}): set tasks.{name}.{key} '
                         'once, at the top level of the config'
                     )
+
+
+def _check_whole(dataset: Any, used: Mapping | None) -> None:
+    """Check that boxes are cut from images only that the run uses.
+
+    Raises:
+        ValueError: A wrapper leaves out images of a data set that mixes them.
+    """
+    parts = [part for _, part in leaf_datasets(dataset)]
+    mixing = [part for part in parts if getattr(part, 'mixes', False)]
+    if mixing and used and used['images'] < sum(map(len, parts)):
+        raise ValueError(
+            f'train_dataloader.dataset: {type(dataset).__name__} leaves out '
+            'images, of which MultiTaskCutMix would nevertheless take boxes '
+            'with their labels: choose the images by `indices` or `holdout` '
+            'of the data set itself'
+        )
+
+
+def _check_cameras(tasks: Mapping[str, Task], dataset: Any) -> None:
+    """Check that tasks that learn by the camera's rays have some.
+
+    Raises:
+        ValueError: The intrinsics of a data set are unknown.
+    """
+    if not needs_rays(tasks):
+        return
+    for place, part in leaf_datasets(dataset, 'train_dataloader.dataset'):
+        if not (isinstance(part, MultiTaskDataset) and part.has_camera()):
+            names = [n for n, task in tasks.items() if task.guide_weight]
+            raise ValueError(
+                f'{place} ({type(part).__name__}) does not know the '
+                f'intrinsics of its images, by which {", ".join(names)} would '
+                'learn from labels of other tasks: set `camera` there'
+            )
+
+
+def _check_given(dataset: Any, loader: str) -> None:
+    """Check that a data set to score on has no derived labels.
+
+    Raises:
+        ValueError: It has.
+    """
+    for place, part in leaf_datasets(dataset, f'{loader}.dataset'):
+        if getattr(part, 'derived_from', None):
+            raise ValueError(no_scores(place))
 
 
 def _described(mask: Mapping) -> str:

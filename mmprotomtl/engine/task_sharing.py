@@ -12,7 +12,13 @@ from mmprotomtl.datasets.transforms.partial_annotation import is_step
 from mmprotomtl.datasets.unwrap import leaf_datasets
 from mmprotomtl.label_masks import PROTOCOLS
 from mmprotomtl.registry import DATASETS
-from mmprotomtl.tasks import build_tasks, complete_args, plain, task_class
+from mmprotomtl.tasks import (
+    build_tasks,
+    check_form,
+    complete_args,
+    plain,
+    task_class,
+)
 from mmprotomtl.utils.errors import check_choice
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -108,6 +114,8 @@ def take_copies(cfg: Any, named: Named | None = None) -> Named:
     data = data_places(cfg)
     places = [*_other_places(cfg), *data]
     copies = [p for p in places if p.cfg.get('tasks') is not None]
+    for place in copies:
+        check_form(f'{place.name}.tasks', place.cfg['tasks'], names=True)
     if not copies:
         return named
     if whole:
@@ -117,7 +125,8 @@ def take_copies(cfg: Any, named: Named | None = None) -> Named:
     origin = 'tasks'
     if cfg.get('tasks') is None:
         origin = _take_from_copies(cfg, copies)
-    elif whole and cfg.get('only_task') is None:
+    check_form(origin, cfg['tasks'])
+    if origin == 'tasks' and whole and cfg.get('only_task') is None:
         _leave_out_unused(cfg, data)
     tasks = complete_tasks(cfg, named)
     names = set(run_names(cfg))
@@ -214,8 +223,7 @@ def complete_tasks(cfg: Any, named: Named) -> dict[str, dict]:
         ValueError: A setting contradicts the files, is unknown or not
             allowed, or two data sets mean different things by a task.
     """
-    if not isinstance(cfg['tasks'], Mapping) or not cfg['tasks']:
-        build_tasks(cfg['tasks'])  # Refuses it.
+    check_form('tasks', cfg['tasks'])
     known = [(place, place.facts(named)) for place in data_places(cfg)]
     tasks = {}
     for name, args in cfg['tasks'].items():
@@ -250,12 +258,14 @@ def hand_over(cfg: Any, named: Named) -> None:
         named: What :func:`take_copies` returned.
 
     Raises:
-        ValueError: See :func:`complete_tasks`; or a data set lacks a task.
+        ValueError: See :func:`complete_tasks`; or a data set lacks a task,
+            or one to score on derives labels.
     """
+    data = data_places(cfg)
+    _check_derived(data)
     if cfg.get('tasks') is None:
         return
     tasks = complete_tasks(cfg, named)
-    data = data_places(cfg)
     run = {name: tasks[name] for name in run_names(cfg)}
     _check_labels(run, data, named)
     cfg['tasks'] = tasks
@@ -278,6 +288,18 @@ def hand_over(cfg: Any, named: Named) -> None:
             _leave_out_empty(inner)
 
 
+def _check_derived(data: list[Place]) -> None:
+    """Check that only labels to train on are derived from others.
+
+    Raises:
+        ValueError: Others are, too.
+    """
+    for place in data:
+        loader = place.name.split('.')[0]
+        if place.cfg.get('derived_labels') and loader != LOADERS[0]:
+            raise ValueError(no_scores(place.name))
+
+
 def _check_labels(run: Mapping, data: list[Place], named: Named) -> None:
     """Check that each loader's data sets have labels of the run's tasks.
 
@@ -296,6 +318,18 @@ def _check_labels(run: Mapping, data: list[Place], named: Named) -> None:
         for name in run:
             if name not in known:
                 raise ValueError(_no_labels(name, sources, sorted(known)))
+
+
+def no_scores(place: str) -> str:
+    """The message that labels to score on are not to be derived.
+
+    Args:
+        place: Where the data set is in the config.
+    """
+    return (
+        f'{place}.derived_labels is not allowed: scores on labels that are '
+        'derived from others are no scores; set it in train_dataloader alone'
+    )
 
 
 def _no_labels(name: str, sources: list[str], known: Any) -> str:

@@ -78,6 +78,12 @@ def facts(report: Mapping[str, Any]) -> dict[str, Any]:
             for task, number in (used.get('labels') or {}).items()
         },
         **{
+            f'label_mask.derived.{task}': (used.get('derived') or {}).get(
+                task, 0
+            )
+            for task in used.get('labels') or {}
+        },
+        **{
             # As JSON has it, which knows no tuples.
             f'scoring.{task}': json.loads(json.dumps(how))
             for task, how in (report.get('scoring') or {}).items()

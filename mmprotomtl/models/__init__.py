@@ -8,6 +8,7 @@ from .checkpoint_fit import (
     trained_tasks,
     weights_of,
 )
+from .consistency import FeatureConsistency
 from .data_preprocessor import MultiTaskDataPreprocessor
 from .feature_cache import FeatureCache, check_frozen
 from .heads import MultiTaskHead, RetrievalTransformerHead
@@ -15,6 +16,7 @@ from .layers import (
     Attention,
     CodeMemory,
     CrossTaskMemory,
+    KeyValueMemory,
     PrototypeMemory,
     Quantized,
     Retrieval,
@@ -36,6 +38,8 @@ __all__ = [
     'CrossTaskMemory',
     'EfficientNetLite0',
     'FeatureCache',
+    'FeatureConsistency',
+    'KeyValueMemory',
     'MultiTaskDataPreprocessor',
     'MultiTaskHead',
     'MultiTaskNeck',

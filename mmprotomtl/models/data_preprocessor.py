@@ -71,6 +71,8 @@ class MultiTaskDataPreprocessor(ImgDataPreprocessor):
     def _pad_labels(
         self, sample: MultiTaskDataSample, padding: tuple[int, ...]
     ) -> None:
+        if 'rays' in sample:
+            sample.rays = F.pad(sample.rays, padding)
         sample.gt_maps = PixelData(
             **{
                 name: F.pad(label, padding, value=self.tasks[name].invalid)

@@ -44,7 +44,10 @@ def _check(module: nn.Module, key: str, cfg: Mapping) -> None:
     source, prefix = cfg['checkpoint'], cfg.get('prefix') or ''
     weights = weights_of(_load_checkpoint(source, map_location='cpu'))
     wanted = module.state_dict()
-    found = _as_loaded(module, _under(weights, prefix))
+    try:
+        found = _as_loaded(module, _under(weights, prefix))
+    except ValueError as error:
+        raise ValueError(f'{key}.init_cfg: {source}: {error}') from error
     missing = [name for name in wanted if name not in found]
     other = [
         f'{name} {tuple(found[name].shape)} for {tuple(value.shape)}'
@@ -80,7 +83,9 @@ def _under(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def _as_loaded(
     module: nn.Module, weights: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Return the weights as a module that renames or resizes them does so."""
+    """Return the weights under the names and sizes that a module gives them
+    when it loads them; a backbone may know files of other projects.
+    """
     for hook in module._load_state_dict_pre_hooks.values():
         hook(weights, '', {}, True, [], [], [])
     return weights

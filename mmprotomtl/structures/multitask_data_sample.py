@@ -16,6 +16,8 @@ class MultiTaskDataSample(BaseDataElement):
     Attributes:
         gt_maps (PixelData): A label ``L x H x W`` for each task that is
             labelled; a task without a label is not in it.
+        rays (Tensor): Unit vectors from the camera through the pixels, ``3 x H
+            x W``, only where a task learns by them; 0 for padding.
         pred_maps (PixelData): A prediction ``P x H x W`` for each task.
         finite_logits (dict): Task -> whether all logits of the image were
             finite, a bool tensor of no dimension.
@@ -53,18 +55,23 @@ def _to_arrays(sample: MultiTaskDataSample) -> tuple[Any, ...]:
     """What crosses from a loader worker: numpy in place of tensors."""
     maps: Mapping[str, Tensor] = dict(sample.gt_maps.items())
     arrays = {name: label.numpy() for name, label in maps.items()}
-    return _from_arrays, (type(sample), sample.metainfo, arrays)
+    rays = sample.get('rays')
+    rays = None if rays is None else rays.numpy()
+    return _from_arrays, (type(sample), sample.metainfo, arrays, rays)
 
 
 def _from_arrays(
     kind: type[MultiTaskDataSample],
     metainfo: dict[str, Any],
     arrays: dict[str, np.ndarray],
+    rays: np.ndarray | None,
 ) -> MultiTaskDataSample:
     sample = kind(metainfo=metainfo)
     sample.gt_maps = PixelData(
         **{name: torch.from_numpy(array) for name, array in arrays.items()}
     )
+    if rays is not None:
+        sample.set_field(torch.from_numpy(rays), 'rays', dtype=torch.Tensor)
     return sample
 
 

@@ -9,7 +9,14 @@ from .base import (
     save_gray,
 )
 from .binary import BinaryTask
-from .building import build_tasks, complete_args, plain, task_class
+from .building import (
+    build_tasks,
+    check_form,
+    complete_args,
+    needs_rays,
+    plain,
+    task_class,
+)
 from .depth import DepthTask
 from .edge import EdgeTask
 from .human_parts import HumanPartsTask
@@ -29,8 +36,10 @@ __all__ = [
     'Task',
     'apply_value_map',
     'build_tasks',
+    'check_form',
     'complete_args',
     'masked_mean',
+    'needs_rays',
     'plain',
     'resize_known',
     'save_gray',

@@ -31,11 +31,7 @@ def build_tasks(
             or an argument is none of the task's.
         TypeError: The class of a task lacks a required method.
     """
-    if not isinstance(cfg, Mapping) or not cfg:
-        raise ValueError(
-            f'tasks={cfg!r} is not allowed: give a dict of at least one task, '
-            'for example tasks=dict(semseg=dict(num_classes=13), depth=dict())'
-        )
+    check_form('tasks', cfg)
     tasks = {}
     for name, args in sorted(cfg.items()):
         if isinstance(args, Task):
@@ -55,6 +51,38 @@ def build_tasks(
                 check_choice(f'tasks.{name}: setting', key, allowed)
         tasks[name] = TASKS.build(args)
     return tasks
+
+
+def check_form(key: str, given: object, names: bool = False) -> None:
+    """Check that tasks are a dict of names and arguments.
+
+    Args:
+        key: Where the config has them, for the error message.
+        given: What it has there.
+        names: Whether a list of names will do, and none at all.
+
+    Raises:
+        ValueError: They are not.
+    """
+    if isinstance(given, Mapping) and (given or names):
+        for name, args in given.items():
+            if args is not None and not isinstance(args, (Mapping, Task)):
+                raise ValueError(
+                    f'{key}.{name}={args!r} is not allowed: give a dict of '
+                    "the task's settings, for example "
+                    f'{key}.{name}.loss_weight=0.5'
+                )
+    elif not (names and isinstance(given, (list, tuple, set))):
+        raise ValueError(
+            f'{key}={given!r} is not allowed: give a dict of at least one '
+            'task, for example tasks=dict(semseg=dict(num_classes=13), '
+            'depth=dict())'
+        )
+
+
+def needs_rays(tasks: Mapping[str, Task]) -> bool:
+    """Whether a task learns from labels of others by the camera's rays."""
+    return any(task.guide_weight for task in tasks.values())
 
 
 def task_class(name: str, args: Mapping[str, Any]) -> type[Task]:

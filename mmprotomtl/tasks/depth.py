@@ -8,8 +8,10 @@ import numpy as np
 from torch import Tensor
 
 from mmprotomtl.registry import TASKS
+from mmprotomtl.utils.camera import Camera, normals_from_depth
 
 from .base import Task, masked_mean
+from .surface import inner, neighbours, surface_normals
 
 
 @TASKS.register_module(name='depth')
@@ -25,6 +27,14 @@ class DepthTask(Task):
             instead of shrinking.
         draw_range: Values at the two ends of the colour map; None: those of
             the picture drawn.
+        slope_weight: Factor of a second loss, on images that have a label of
+            normals and none of depth: the visible normals against those of
+            the predicted surface, see :meth:`guide_loss`. It needs the
+            camera's intrinsics and ``metres``. 0: without.
+
+    Raises:
+        ValueError: ``slope_weight`` is negative, or it is given for a
+            disparity.
     """
 
     label_dtype: ClassVar[type] = np.float32
@@ -36,8 +46,13 @@ class DepthTask(Task):
         'relErr': False,
     }
     default_metric: ClassVar[str] = 'RMSE'
+    guided_by: ClassVar[str | None] = 'normals'
     label_settings: ClassVar[Sequence[str]] = ('unit',)
     shown_settings: ClassVar[Sequence[str]] = ('draw_range',)
+    #: Metres below which the loss of the slope takes no depth.
+    NEAREST: ClassVar[float] = 0.1
+    #: Cosine of the greatest angle between normals of one plane.
+    PLANE: ClassVar[float] = 0.906
     #: Unit -> medians that a data set's images can have.
     PLAUSIBLE: ClassVar[Mapping[str, tuple[float, float]]] = {
         'metres': (0.3, 30.0)
@@ -47,9 +62,17 @@ class DepthTask(Task):
         self,
         unit: str = 'metres',
         draw_range: tuple[float, float] | None = None,
+        slope_weight: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if slope_weight < 0 or (slope_weight and unit == 'disparity'):
+            raise ValueError(
+                f'tasks.{self.name}.slope_weight={slope_weight!r} with unit='
+                f'{unit!r} is not allowed: choose 0 or more, and 0 for '
+                'disparity, of whose surface the normals are not known'
+            )
+        self.guide_weight = slope_weight
         self.unit = unit
         self.draw_range = draw_range
 
@@ -107,6 +130,62 @@ class DepthTask(Task):
             return None
         factor = scale if self.unit == 'disparity' else 1 / scale
         return np.full((1, 1), factor)
+
+    def implies(self, has_camera: bool) -> Mapping[str, str]:
+        """Normals, by the camera's intrinsics; disparity has no scale."""
+        if self.unit == 'disparity':
+            lacks = f'tasks.{self.name}.unit is disparity, not metres'
+        else:
+            lacks = '' if has_camera else 'the intrinsics, `camera`'
+        return dict(normals=lacks)
+
+    def imply(
+        self, what: str, label: np.ndarray, camera: Camera | None
+    ) -> np.ndarray:
+        """Fit a plane to the 5 x 5 samples around each pixel, which are a
+        160th of the image's width apart: with noisy depth, samples that are
+        nearer to each other say less of a slope, and those that are farther
+        belong to another surface. Where no plane fits, as at the border of an
+        object, no normal follows.
+        """
+        assert what == 'normals' and camera is not None
+        step = max(1, round(label.shape[1] / 160))
+        return normals_from_depth(
+            label,
+            camera,
+            radius=2 * step,
+            step=step,
+            tolerance=0.5,
+            misfit=0.05,
+        )
+
+    def guide_loss(
+        self, logits: Tensor, label: Tensor, rays: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """1 - cosine of the angle between the normals of the predicted surface
+        and the visible ones, mean over pixels of a plane.
+
+        The predicted surface is spanned by the points at some pixels to the
+        right and left and above and below, a 128th of the image's width away.
+        A pixel counts if the visible normals there and at these four differ by
+        less than 25 degrees. Depth is taken for at least :data:`NEAREST`
+        metres. At a depth edge the surface that is spanned is large, so that
+        its direction, and with it the gradient, changes little with depth.
+        """
+        step = max(1, round(label.shape[-1] / 128))
+        valid = (label.square().sum(1) > 0.25) & (rays[:, 2] > 0)
+        # Points are in units of the depth along the optical axis.
+        ray = rays / rays[:, 2:].clamp(min=1e-3)
+        normal, fits = surface_normals(
+            logits.clamp(min=self.NEAREST) * ray, step
+        )
+        near = neighbours(label, step)
+        centre = inner(label, step)
+        for part in near:
+            fits = fits & ((part * centre).sum(1) > self.PLANE)
+        for part in (inner(valid, step), *neighbours(valid, step)):
+            fits = fits & part
+        return masked_mean(1 - (normal * centre).sum(1), fits)
 
     def loss(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """L1, mean over each image's valid pixels."""

@@ -35,6 +35,11 @@ class EdgeTask(BinaryTask):
             PASCAL-Context, .011 for NYUD-v2.
         protocol: A key of ``EDGE_PROTOCOLS``: thresholds and suppression.
         num_thresholds: Another number of thresholds; fewer are faster.
+        class_boundaries: Whether the edges of the data set are the boundaries
+            between the classes of its label of semantic segmentation, so that
+            they follow from it (``derived_labels``). Those that
+            ``tools/dataset_converters/nyuv2.py`` makes are; those of
+            PASCAL-Context, of 459 classes, and of single objects are not.
     """
 
     default_weight: ClassVar[float] = 50.0
@@ -44,6 +49,7 @@ class EdgeTask(BinaryTask):
         'AP': True,
     }
     default_metric: ClassVar[str] = 'odsF'
+    made_of: ClassVar[str | None] = 'boundaries'
     plausible_share: ClassVar[tuple[float, float]] = (0.0005, 0.4)
 
     def __init__(
@@ -52,9 +58,11 @@ class EdgeTask(BinaryTask):
         max_dist: float = 0.0075,
         protocol: str = 'default',
         num_thresholds: int | None = None,
+        class_boundaries: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.class_boundaries = class_boundaries
         if not 0 < positive_weight < 1:
             raise ValueError(
                 f'tasks.{self.name}.positive_weight={positive_weight} is not '
@@ -65,6 +73,15 @@ class EdgeTask(BinaryTask):
         check_choice(f'tasks.{self.name}.protocol', protocol, EDGE_PROTOCOLS)
         self.protocol = protocol
         self.num_thresholds = num_thresholds
+
+    def cannot_derive(self) -> str:
+        """Edges of objects and parts are more than those of classes."""
+        if self.class_boundaries:
+            return ''
+        return (
+            f'tasks.{self.name}.class_boundaries=True, if the edges of the '
+            'data set are those of its classes'
+        )
 
     @property
     def out_channels(self) -> int:

@@ -47,6 +47,7 @@ class NormalsTask(Task):
         'within_30': True,
     }
     default_metric: ClassVar[str] = 'mErr'
+    made_of: ClassVar[str | None] = 'normals'
 
     @property
     def out_channels(self) -> int:

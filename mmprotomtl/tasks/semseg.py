@@ -8,9 +8,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmprotomtl.registry import TASKS
+from mmprotomtl.utils.camera import Camera
+from mmprotomtl.utils.edges import known_edges
 from mmprotomtl.utils.errors import DataFileError
 
 from .base import UNLABELLED, Task, masked_mean, save_gray
+
+#: Names of classes that are people.
+PEOPLE = ('person', 'people', 'human', 'pedestrian', 'rider')
 
 
 def class_colors(num_classes: int) -> np.ndarray:
@@ -103,6 +108,27 @@ class SemSegTask(Task):
             )
         return ids.astype(np.uint8)
 
+    def implies(self, has_camera: bool) -> Mapping[str, str]:
+        """Boundaries between the classes, and where nobody is."""
+        del has_camera
+        lacks = '' if self._people() else f'a class {" or ".join(PEOPLE)}'
+        return dict(boundaries='', people=lacks)
+
+    def imply(
+        self, what: str, label: np.ndarray, camera: Camera | None
+    ) -> np.ndarray:
+        """Compare neighbours, or look for the classes of people."""
+        del camera
+        if what == 'boundaries':
+            return known_edges(label, int(self.invalid))
+        unknown = label == self.invalid
+        found = np.isin(label, self._people()).astype(np.uint8)
+        return np.where(unknown, np.uint8(255), found)
+
+    def _people(self) -> list[int]:
+        """The classes that are people."""
+        return [i for i, n in enumerate(self.classes) if n.lower() in PEOPLE]
+
     def largest_share(self, label: np.ndarray) -> float | None:
         """The share of the commonest class."""
         counts = np.bincount(label[label != self.invalid])
@@ -139,7 +165,18 @@ class SemSegTask(Task):
 
     def loss(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropy, mean over each image's valid pixels."""
-        valid = self.valid(label)
+        return self.cross_entropy(logits, label, self.valid(label))
+
+    def cross_entropy(
+        self, logits: Tensor, label: Tensor, valid: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As :meth:`loss`, over some pixels.
+
+        Args:
+            logits: ``N x C x H x W``.
+            label: ``N x 1 x H x W``.
+            valid: Which pixels, bool ``N x H x W``.
+        """
         target = label[:, 0].long().masked_fill(~valid, self.invalid)
         loss = F.cross_entropy(
             logits, target, ignore_index=int(self.invalid), reduction='none'

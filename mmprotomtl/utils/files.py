@@ -1,11 +1,13 @@
 """Reading of regular files, atomic writing, and names of output files."""
 
+import errno
 import hashlib
 import io
 import json
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +17,8 @@ from .errors import DataFileError
 #: Longest name of an output file in bytes. File systems allow 255, of which
 #: endings and the temporary name take a part.
 MAX_NAME = 200
+#: File in a converted data set that records source and settings.
+RECORD = 'conversion.json'
 
 
 def check_regular(path: str | Path) -> int:
@@ -52,6 +56,32 @@ def read_bytes(path: str | Path, limit: int) -> bytes:
             str(path), f'{size} bytes; more than {limit} are not read'
         )
     return Path(path).read_bytes()
+
+
+def make_output_folder(folder: str | Path, setting: str) -> None:
+    """Make a folder for output, and try whether files can be written to it,
+    before any work is done for them.
+
+    Args:
+        folder: The folder.
+        setting: What names it, for the error message.
+
+    Raises:
+        OSError: They cannot be written; the message names folder and setting.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise OSError(
+            error.errno,
+            f'{error.strerror}: nothing can be written there; give another '
+            f'folder by {setting}',
+            str(folder),
+        ) from error
 
 
 def output_path(folder: str | Path, name: str, ending: str = '') -> Path:

@@ -16,7 +16,6 @@ from PIL import Image
 from scipy.io import savemat
 
 from mmprotomtl.converters import convert_nyuv2
-from mmprotomtl.converters.geometry import normals_from_depth
 from mmprotomtl.converters.nyuv2 import CAMERA
 from mmprotomtl.converters.nyuv2_classes import (
     FURNITURE,
@@ -28,6 +27,7 @@ from mmprotomtl.datasets import NYUDv2Dataset, NYUv2Dataset
 from mmprotomtl.datasets.check import check_config
 from mmprotomtl.datasets.nyudv2 import CLASSES as FORTY
 from mmprotomtl.datasets.nyuv2 import CLASSES as NAMES13
+from mmprotomtl.utils.camera import normals_from_depth
 from mmprotomtl.utils.errors import DataFileError
 from tests.conftest import ROOT, tree
 

@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from mmprotomtl.converters.geometry import Camera, normals_from_depth
 from mmprotomtl.converters.nyuv2 import CAMERA
 from mmprotomtl.converters.nyuv2_classes import thirteen_classes
+from mmprotomtl.utils.camera import Camera, normals_from_depth
 
 
 def test_thirteen_classes_of_the_real_frames(shared_data):

@@ -214,6 +214,8 @@ def test_training_is_bit_identical(nyuv2, tool, tmp_path, damage):
             f'train_dataloader.dataset.indices={FRAMES}',
             f'val_dataloader.dataset.data_root={root}',
             'val_dataloader.dataset.indices=1',
+            'train_dataloader.dataset.derived_labels='
+            f'{damage == "deleted"}',
             'train_cfg.max_epochs=2', 'model.neck.channels=16',
             'model.neck.quantizer.code_dim=16',
         )  # fmt: skip

@@ -18,6 +18,7 @@ def report(**changes):
     base = dict(
         loader='train', part='', dataset='X', split='train', images=7,
         published=None, shapes={}, tasks={}, masked=False, label_mask=None,
+        derived={},
         errors=[], warnings=[],
     )  # fmt: skip
     return {**base, **changes}

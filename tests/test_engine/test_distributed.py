@@ -2,6 +2,7 @@
 
 import copy
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch.distributed.nn.functional import all_reduce as differentiable_sum
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+from mmprotomtl.engine import SameRunHook
 from mmprotomtl.testing import scene_batch, tiny_model
 
 ALL = ('semseg', 'human_parts', 'sal', 'normals', 'edge', 'depth')
@@ -24,6 +26,8 @@ PATTERNS = {
 }
 RULES = {
     'gradient': dict(),
+    # No rule of the codebook, but what else ranks have to agree on.
+    'consistency': dict(consistency=dict(weight=9.0, flip=1.0, dropout=0.0)),
     'ema': dict(update='ema'),
     'cosine': dict(distance='cosine'),
     'kmeans': dict(kmeans_steps=2),
@@ -43,7 +47,9 @@ class Trainer(torch.nn.Module):
     def __init__(self, rule, reduction, norm='frozen'):
         super().__init__()
         torch.manual_seed(0)
+        rule = dict(rule)
         self.model = tiny_model(
+            consistency=rule.pop('consistency', None),
             neck=dict(
                 quantizer=dict(
                     type='VectorQuantizer', num_codes=24, code_dim=16, **rule
@@ -142,6 +148,15 @@ def many_steps(rule, rank=None, norm='frozen'):
     return dict(state, replaced=replaced)
 
 
+def before_a_validation(rank):
+    """What is in the buffers of a process, which have been its own."""
+    norm = torch.nn.BatchNorm1d(3)
+    norm.running_mean += rank
+    norm.num_batches_tracked += 5 * rank
+    SameRunHook().before_val_epoch(SimpleNamespace(model=norm))
+    return dict(norm.named_buffers())
+
+
 def worker(rank, jobs, folder):
     torch.set_num_threads(1)
     dist.init_process_group(
@@ -155,6 +170,7 @@ def worker(rank, jobs, folder):
         many=many_steps,
         sync=lambda *step: one_step(*step, norm='sync'),
         synced=lambda *rule: many_steps(*rule, norm='sync'),
+        validation=before_a_validation,
     )
     results = {job: does[job[0]](*job[1:], rank) for job in jobs}
     torch.save(results, f'{folder}/{rank}.pth')
@@ -169,6 +185,8 @@ STEPS = [
     ('gradient', 'per-task', 'a rank without labels'),
     ('ema', 'batch', 'one-label'),
     ('cosine', 'per-task', 'one-label'),
+    ('consistency', 'batch', 'one-label'),
+    ('consistency', 'batch', 'a rank without labels'),
 ]
 
 
@@ -179,7 +197,7 @@ def two(tmp_path_factory):
     jobs = [('one', *step) for step in STEPS]
     jobs += [('many', rule) for rule in RULES]
     jobs += [('sync', 'gradient', 'batch', pattern) for pattern in SYNCED]
-    jobs += [('synced', 'gradient')]
+    jobs += [('synced', 'gradient'), ('validation',)]
     mp.start_processes(worker, (jobs, str(folder)), 2, start_method='spawn')
     return [torch.load(folder / f'{rank}.pth') for rank in range(2)]
 
@@ -247,3 +265,11 @@ def test_the_weights_after_20_steps(two, job, norm):
             assert error <= 2e-3 * learned + 1e-6, name
             moved += learned > 0
     assert moved > len(start)
+
+
+def test_all_validate_the_network_of_the_first(two):
+    """Which is the one that checkpoints hold."""
+    for found in (part['validation',] for part in two):
+        assert torch.equal(found['running_mean'], torch.zeros(3))
+        assert torch.equal(found['running_var'], torch.ones(3))
+        assert found['num_batches_tracked'] == 0

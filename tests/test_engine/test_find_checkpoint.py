@@ -150,6 +150,11 @@ def test_settings(tmp_path):
     cfg = ConfigDict(load_from=str(path), randomness=dict(seed=1))
     settle_resume(cfg)
     assert cfg.randomness.seed == 1
+    # What is elsewhere is mmengine's to find, or to miss.
+    for source in (None, 'https://example.org/epoch_3.pth'):
+        other = ConfigDict(load_from=source)
+        settle_resume(other)
+        assert other == dict(load_from=source)
     zero(path)
     with pytest.raises(DataFileError, match='epoch_3'):
         settle_resume(cfg)

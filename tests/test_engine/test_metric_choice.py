@@ -136,6 +136,15 @@ def test_early_stopping(runner, key):
     assert run.epoch == 3
 
 
+def test_what_early_stopping_counts_as_better(runner):
+    """More than ``min_delta``, of 0.01: 0.015 is, 0.005 is not."""
+    scores = {'depth/RMSE': [1.0, 0.985, 0.98, 0.975]}
+    hooks = [dict(STOP, monitor='depth/RMSE')]
+    run = runner('less', {}, dict(depth=dict()), scores, hooks)
+    run.train()
+    assert run.epoch == 3
+
+
 @pytest.mark.parametrize(
     ('options', 'hooks', 'problem'),
     [

@@ -138,7 +138,7 @@ def test_warmup_and_steps_go_on(tmp_path):
         dict(type='LinearLR', start_factor=0.25, begin=0, end=3,
              by_epoch=False),
         dict(type='CosineAnnealingLR', begin=3, by_epoch=False, eta_min=1e-5),
-        dict(type='MultiStepLR', milestones=[1], by_epoch=True),
+        dict(type='MultiStepLR', milestones=[1, 2], by_epoch=True),
     ]  # fmt: skip
     cfg = config(tmp_path, chain)
     rates(cfg)

@@ -65,7 +65,7 @@ class Numbers(Hook):
         self.kept.append((runner.iter, batch_idx, ids))
 
 
-def train(cfg, load_from=None, **hook):
+def train(cfg, load_from=None, hooks=(), **hook):
     """Train; returns the steps."""
     cfg = load_config(cfg)
     cfg.default_hooks.same_run.update(hook)
@@ -74,7 +74,8 @@ def train(cfg, load_from=None, **hook):
         cfg.load_from, cfg.resume = str(load_from), True
     runner = RUNNERS.build(cfg)
     numbers = Numbers()
-    runner.register_hook(numbers)
+    for more in (numbers, *hooks):
+        runner.register_hook(more)
     runner.train()
     return numbers.kept
 
@@ -164,6 +165,10 @@ OTHERS = {
             'train_data.images': (10, 9), 'train_data.ids': None,
             'label_mask': None,
         },
+    ),
+    # The same images, which a sampler takes in another order.
+    'train_dataloader.dataset.indices': (
+        [*range(9, -1, -1)], {'train_data.ids': None},
     ),
     'optim_wrapper.optimizer.type': ('Adam', {'optimizer': None}),
 }  # fmt: skip
@@ -348,3 +353,87 @@ def test_the_tool(straight, tmp_path, tool):
     done = tool('tools/train.py', path, '--resume-anyway', check=False)
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1].startswith('--resume-anyway: ')
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Validations(Hook):
+    """Keeps the score of each; ends a run in one of them, as a kill would."""
+
+    def __init__(self, end_at=None):
+        self.end_at, self.kept = end_at, {}
+
+    def before_val_epoch(self, runner):
+        if runner.iter == self.end_at:
+            raise Interrupted
+
+    def after_val_epoch(self, runner, metrics=None):
+        self.kept[runner.iter] = metrics['depth/RMSE']
+
+
+def validated(work_dir, by_epoch):
+    """A run of 15 steps with a schedule that goes by a score."""
+    cfg = config(work_dir)
+    cfg.val_dataloader = copy.deepcopy(cfg.test_dataloader)
+    cfg.val_dataloader.dataset.update(num_scenes=2, split='val')
+    cfg.val_evaluator, cfg.val_cfg = cfg.test_evaluator, dict()
+    cfg.train_cfg.update(max_epochs=3, val_interval=1)
+    # No score is so much better: each validation halves the rate.
+    plateau = dict(monitor='depth/RMSE', patience=0, factor=0.5)
+    plateau.update(threshold=9e9, threshold_rule='abs')
+    cfg.param_scheduler = [dict(type='ReduceOnPlateauLR', **plateau)]
+    if not by_epoch:
+        cfg.train_cfg = dict(
+            type='IterBasedTrainLoop', max_iters=15, val_interval=5
+        )
+        cfg.train_dataloader.sampler.type = 'SeededInfiniteSampler'
+        cfg.param_scheduler = None  # There are none for such runs.
+    cfg.default_hooks.checkpoint.update(
+        by_epoch=by_epoch,
+        interval=1 if by_epoch else 5,
+        save_best='depth/RMSE',
+    )
+    return cfg
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_a_validation_that_was_not_done(tmp_path, by_epoch):
+    """Is done before the next step, in the midst of a run and at its end."""
+    name = 'epoch_{}.pth' if by_epoch else 'iter_{}.pth'
+    second, third = (name.format(i if by_epoch else 5 * i) for i in (2, 3))
+    straight, killed = tmp_path / 'straight', tmp_path / 'killed'
+    expected, found = Validations(), []
+    steps = train(validated(straight, by_epoch), hooks=[expected])
+    cfg = validated(killed, by_epoch)
+    for load_from, end_at in (
+        (None, 10), (killed / second, 15), (killed / third, None),
+    ):  # fmt: skip
+        found.append(Validations(end_at))
+        if end_at is None:
+            assert train(cfg, load_from, hooks=found[-1:]) == []
+            continue
+        with pytest.raises(Interrupted):
+            train(cfg, load_from, hooks=found[-1:])
+    assert sorted(expected.kept) == [5, 10, 15] and len(steps) == 15
+    assert [list(part.kept) for part in found] == [[5], [10], [15]]
+    for part in found:
+        assert part.kept.items() <= expected.kept.items()
+    for key in ('state_dict', 'optimizer', 'param_schedulers'):
+        ends = [read(f / third).get(key) for f in (straight, killed)]
+        same(*ends, key)
+        assert ends[0] or not by_epoch
+    best = [{p.name for p in f.glob('best*')} for f in (straight, killed)]
+    assert best[0] == best[1] and len(best[0]) == 1
+
+
+def test_a_validation_that_was_done(tmp_path):
+    """Is not done again: the best checkpoint was chosen by it already."""
+    cfg = validated(tmp_path, True)
+    cfg.default_hooks.checkpoint.save_best = 'semseg/mIoU'
+    train(cfg)
+    best = read(next(tmp_path.glob('best*')))['meta']['epoch']
+    kept = Validations()
+    train(cfg, tmp_path / f'epoch_{best}.pth', hooks=[kept])
+    assert list(kept.kept) == [5 * i for i in range(best + 1, 4)]

@@ -105,6 +105,14 @@ def worker(rank, folder):
     again = sharded(folder / 'again', load_from=first, resume=True)
     RUNNERS.build(again).train()
 
+    for name, first in (('adamw', None), ('adamw-again', 'adamw')):
+        cfg = sharded(folder / name)
+        # Its two moments are gathered one after the other.
+        cfg.optim_wrapper.optimizer = dict(type='AdamW', lr=1e-3)
+        if first:
+            cfg.load_from, cfg.resume = f'{folder}/{first}/epoch_1.pth', True
+        RUNNERS.build(cfg).train()
+
     cfg = sharded(folder / 'bf16')
     use_mixed_precision(cfg, 'auto')
     RUNNERS.build(cfg).train()
@@ -165,8 +173,11 @@ def test_weights_are_shared_out(runs):
         assert 0.4 * whole < part['local'] < 0.6 * whole
 
 
-def test_resumes(runs):
-    ours, theirs = end(runs, 'again'), end(runs, 'fsdp')
+@pytest.mark.parametrize(
+    ('again', 'straight'), [('again', 'fsdp'), ('adamw-again', 'adamw')]
+)
+def test_resumes(runs, again, straight):
+    ours, theirs = end(runs, again), end(runs, straight)
     for name, value in theirs.items():
         assert torch.equal(ours[name], value), name
 

@@ -242,3 +242,76 @@ def test_a_size_is_two_whole_numbers_above_0(key, pair):
     cfg[key] = (1, 1)
     cfg['stride'] = (1, 1)
     assert tiny_model(KEPT, test_cfg=cfg, **PLAIN).test_cfg['mode'] == 'slide'
+
+
+def memory_model(memory, **kwargs):
+    torch.manual_seed(0)
+    test_cfg = dict(memory=memory, **kwargs)
+    model = tiny_model(KEPT, test_cfg=test_cfg, neck=dict(temperature=0.1))
+    for parameter in model.head.parameters():
+        # Weights at which what is read matters.
+        torch.nn.init.normal_(parameter, std=0.5)
+    return model.eval()
+
+
+def test_what_is_retrieved_can_be_replaced_in_a_test():
+    inputs = torch.randn(3, 3, 64, 64)
+    logits = {}
+    for kind in ('own', 'zeros', 'other'):
+        model = memory_model(kind)
+        with torch.no_grad():
+            logits[kind] = model(inputs, mode='tensor')
+            features = model.extract_feat(inputs)
+            read = features.retrieval.memory([[0, 1, 2]] * 3).unflatten(
+                0, (3, 3)
+            )
+            # By hand: image i reads what belongs to image i + 1.
+            for image, next_one in ((0, 1), (1, 2), (2, 0)):
+                for task in range(3):
+                    if kind == 'own':
+                        memory = read[task, image]
+                    elif kind == 'zeros':
+                        memory = torch.zeros(16, 12)
+                    else:
+                        memory = read[task, next_one]
+                    start = x = features.retrieval.tokens[task][image][None]
+                    for block in model.head.blocks:
+                        x = block(x, memory[None])
+                    added = (x - start).transpose(1, 2).reshape(1, -1, 4, 4)
+                    own = features.features[task][image][None]
+                    added = F.interpolate(added, (8, 8), mode='bilinear')
+                    expected = model.head.predictors[task](own + added)
+                    expected = F.interpolate(
+                        expected, (64, 64), mode='bilinear'
+                    )
+                    assert torch.allclose(
+                        logits[kind][task][image], expected[0], atol=1e-3
+                    )
+    for kind in ('zeros', 'other'):
+        change = (logits[kind][0] - logits['own'][0]).abs().max()
+        assert change > 0.5
+
+
+def test_training_reads_its_own_memory_whatever_the_test_does():
+    batch = scene_batch([list(KEPT)] * 2, tasks=KEPT)
+    losses = []
+    for kind in ('own', 'zeros'):
+        model = memory_model(kind)
+        data = model.data_preprocessor(batch, training=True)
+        losses.append(model(**data, mode='loss'))
+    assert losses[0] == losses[1]
+
+
+def test_where_a_memory_cannot_be_replaced():
+    with pytest.raises(ValueError, match='reads no memory'):
+        tiny_model(KEPT, test_cfg=dict(memory='zeros'), **PLAIN)
+    with pytest.raises(ValueError, match='reads no memory'):
+        tiny_model(
+            KEPT, test_cfg=dict(memory='other'), head=dict(num_blocks=0)
+        )
+    with pytest.raises(ValueError, match="memory='ones'"):
+        memory_model('ones')
+    with pytest.raises(ValueError, match='one image at a time'):
+        memory_model('other', tta=dict(flip=True))
+    with pytest.raises(ValueError, match='batch of one'):
+        memory_model('other')(torch.randn(1, 3, 64, 64), mode='tensor')

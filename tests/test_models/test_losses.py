@@ -47,6 +47,38 @@ def test_akg_is_that_of_a_hand_computation():
     assert loss.consistency(features).item() == pytest.approx(expected)
 
 
+def test_tke_with_several_prototypes_a_task():
+    """A task's own are the second pair of five for the second task."""
+    logits = torch.rand(2, 3, 4, 5).double() * 4
+    expected = []
+    for task, image, place in np.ndindex(2, 3, 4):
+        weight = np.exp(logits[task, image, place].numpy())
+        own = weight[2 * task : 2 * task + 2].sum() / weight.sum()
+        expected.append(-np.log(own))
+    loss = AKGLoss(prototypes_per_task=2)
+    assert loss.embedding(logits).item() == pytest.approx(np.mean(expected))
+    enough = AKGLoss(prototypes_per_task=2, tke_enough=0.5)
+    missing = [max(0, np.log(0.5) + value) for value in expected]
+    assert 0 < sum(value > 0 for value in missing) < len(missing)
+    assert enough.embedding(logits).item() == pytest.approx(np.mean(missing))
+
+
+def test_tke_stops_where_it_has_enough():
+    logits = torch.tensor([[[[2.0, 0.0], [0.3, 0.0]]]] * 2).double()
+    logits = torch.stack([logits[0], logits[1].flip(-1)]).requires_grad_()
+    own = logits.detach().softmax(-1)[0, 0, :, 0]
+    assert own[0] > 0.7 > own[1]
+    loss = AKGLoss(tke_enough=0.7)
+    loss.embedding(logits).backward()
+    assert not logits.grad[:, :, 0].any() and logits.grad[:, :, 1].all()
+    assert torch.autograd.gradcheck(loss.embedding, logits)
+    for value in (0, 1.1):
+        with pytest.raises(ValueError, match=f'tke_enough={value}'):
+            AKGLoss(tke_enough=value)
+    with pytest.raises(ValueError, match='tke_weight=0'):
+        AKGLoss(tke_enough=0.5, tke_weight=0)
+
+
 def test_akg_gradients():
     loss = AKGLoss(margin=1.5)
     logits = torch.rand(3, 2, 4, 3).double().requires_grad_()

@@ -80,10 +80,32 @@ def test_tokens_are_means_of_positions():
     assert torch.allclose(odd.retrieval.tokens[0][0, 8], last, atol=1e-6)
 
 
-def test_a_code_dim_of_its_own():
-    module = neck(quantizer=dict(num_codes=16, code_dim=5))
+@pytest.mark.parametrize('update', ['gradient', 'ema'])
+def test_a_code_dim_of_its_own(update):
+    module = neck(quantizer=dict(num_codes=16, code_dim=5, update=update))
     assert module.quantizer.codes.shape == (16, 5)
-    assert module(maps()).features[2].shape == (2, 8, 8, 8)
+    feats = maps()
+    out = module.eval()(feats)
+    assert out.features[2].shape == (2, 8, 8, 8)
+    embedded = module.fusion(feats)
+    mapped = module.to_codes(embedded)
+    rows = mapped.movedim(1, -1)
+    nearest = torch.cdist(rows, module.quantizer.codes[None]).argmin(-1)
+    codes = module.quantizer.codes[nearest].movedim(-1, 1)
+    codes.retain_grad() if codes.requires_grad else codes.requires_grad_()
+    shared = embedded + module.from_codes(codes)
+    assert torch.allclose(out.extras['shared'], shared, atol=1e-6)
+    # The map to codes gets the gradient that the codes get.
+    weight = torch.randn_like(shared)
+    (shared * weight).sum().backward()
+    (expected,) = torch.autograd.grad(
+        mapped, module.to_codes.weight, codes.grad
+    )
+    (found,) = torch.autograd.grad(
+        (out.extras['shared'] * weight).sum(), module.to_codes.weight
+    )
+    assert expected.any()
+    assert torch.allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +114,7 @@ def test_a_code_dim_of_its_own():
         ('PrototypeMemory', 6),
         ('TokenMemory', 6),
         ('CrossTaskMemory', 8),
+        ('KeyValueMemory', 8),
         ('CodeMemory', 8),
     ],
 )
@@ -118,6 +141,48 @@ def test_cross_task_memory_reads_the_other_tasks():
     assert torch.allclose(read(out)[0, 1, 10], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize('window', [None, 1, 3])
+def test_key_value_memory_is_that_of_a_hand_computation(window):
+    """Means of the other tasks' tokens, one token and prototype at a time."""
+    module = neck(
+        memory=dict(type='KeyValueMemory', window=window), num_slots=4,
+        temperature=0.3,
+    )  # fmt: skip
+    feats = (torch.randn(2, 8, 16, 24), torch.randn(2, 16, 4, 6))
+    with torch.no_grad():
+        out = module(feats)
+        found = read(out)
+    height, width = out.retrieval.grid
+    assert (height, width) == (4, 6) and found.shape == (3, 2, 24, 8)
+    affinity = out.extras['logits'].softmax(-1)
+    tokens = torch.stack(out.retrieval.tokens)
+    for task, image, y, x in ((0, 1, 0, 0), (1, 0, 2, 3), (2, 1, 3, 5)):
+        expected = torch.zeros(8)
+        for slot in range(4):
+            total, weights = torch.zeros(8), 0.0
+            for other in {0, 1, 2} - {task}:
+                for place in range(height * width):
+                    away = max(abs(place // width - y), abs(place % width - x))
+                    if window is None or away <= window // 2:
+                        weight = affinity[other, image, place, slot]
+                        total = total + weight * tokens[other, image, place]
+                        weights = weights + weight
+            own = affinity[task, image, y * width + x, slot]
+            expected = expected + own * total / weights
+        assert torch.allclose(
+            found[task, image, y * width + x], expected, atol=1e-5
+        )
+
+
+def test_what_a_key_value_memory_needs():
+    for window in (0, 2):
+        with pytest.raises(ValueError, match=f'window={window}'):
+            neck(memory=dict(type='KeyValueMemory', window=window))
+    one = build_tasks(dict(depth=dict()))
+    with pytest.raises(ValueError, match='single task'):
+        neck(tasks=one, memory=dict(type='KeyValueMemory'))
+
+
 def test_uniform_and_frozen_controls():
     module = neck(
         memory=dict(type='PrototypeMemory', uniform=True),
@@ -127,6 +192,74 @@ def test_uniform_and_frozen_controls():
     mean = module.prototypes.mean(0)
     assert torch.allclose(read(out)[2, 1, 3], mean, atol=1e-6)
     assert not module.prototypes.requires_grad
+
+
+def test_several_prototypes_a_task():
+    module = neck(
+        prototypes_per_task=2, num_slots=7, memory=dict(type='CrossTaskMemory')
+    ).train()
+    out = module(maps())
+    affinity = out.extras['logits'].softmax(-1)
+    assert affinity.shape[-1] == len(module.prototypes) == 7
+    owned = torch.stack(
+        [affinity[..., :2].sum(-1), affinity[..., 2:4].sum(-1),
+         affinity[..., 4:6].sum(-1), affinity[..., 6]], -1,
+    )  # fmt: skip
+    # L_tke is that of each task's own pair.
+    own = torch.stack([owned[t, ..., t] for t in range(3)])
+    tke = module.akg_loss(out.extras['logits'], out.extras['means'])['tke']
+    assert torch.allclose(tke, -own.log().mean())
+    # The log has their sums, and the one that belongs to no task.
+    found = torch.tensor(module.statistics()['affinity'])
+    assert torch.allclose(found, owned.mean((1, 2)), atol=1e-6)
+    # So have memories that ask for tasks.
+    tokens = torch.stack(out.retrieval.tokens)
+    weight = owned[1, 0, 5]
+    expected = (weight[0] * tokens[0, 0, 5] + weight[2] * tokens[2, 0, 5]) / (
+        weight[0] + weight[2]
+    )
+    assert torch.allclose(read(out)[1, 0, 5], expected, atol=1e-5)
+
+
+def test_temperature_schedule():
+    module = neck(temperature=1.0, temperature_end=0.1, temperature_steps=4)
+
+    def temperature():
+        out = module(maps())
+        tokens = out.retrieval.tokens[0][0]
+        similarity = F.cosine_similarity(
+            module.projections[0](tokens)[:, None], module.prototypes, dim=-1
+        )
+        return (similarity / out.extras['logits'][0, 0]).mean().item()
+
+    expected = [1, 0.1**0.25, 0.1**0.5, 0.1**0.75, 0.1, 0.1]
+    for step in range(3):
+        # A test does not count.
+        for mode in (False, True):
+            module.train(mode)
+            assert temperature() == pytest.approx(expected[step], rel=1e-3)
+    resumed = neck(temperature=1.0, temperature_end=0.1, temperature_steps=4)
+    resumed.load_state_dict(module.state_dict())
+    module = resumed.train()
+    for step in range(3, 6):
+        assert temperature() == pytest.approx(expected[step], rel=1e-3)
+    assert 'temperature.steps' not in neck().state_dict()
+
+
+@pytest.mark.parametrize(
+    ('settings', 'words'),
+    [
+        (dict(temperature_end=0.1), 'temperature_end=0.1'),
+        (dict(temperature_steps=10), 'temperature_steps=10'),
+        (dict(temperature_end=0, temperature_steps=9), 'temperature_end=0'),
+        (dict(temperature_end=1, temperature_steps=0), 'temperature_steps=0'),
+        (dict(prototypes_per_task=0), 'prototypes_per_task=0'),
+        (dict(prototypes_per_task=2, num_slots=5), 'num_slots=5'),
+    ],
+)
+def test_prototype_settings_that_are_not_allowed(settings, words):
+    with pytest.raises(ValueError, match=words):
+        neck(**settings)
 
 
 def test_more_slots_than_tasks_and_too_few():

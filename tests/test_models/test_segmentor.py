@@ -40,10 +40,13 @@ def test_every_parameter_gets_a_gradient(labelled, plain):
         assert (losses[f'{task}.loss'] > 0) == has_label, task
 
 
-@pytest.mark.parametrize('memory', ['CrossTaskMemory', 'TokenMemory'])
-def test_gradients_with_other_memories(memory):
+@pytest.mark.parametrize(
+    'memory', ['CrossTaskMemory', 'KeyValueMemory', 'TokenMemory']
+)
+@pytest.mark.parametrize('labelled', ['one', 'none at all'])
+def test_gradients_with_other_memories(memory, labelled):
     model = tiny_model(neck=dict(memory=dict(type=memory))).train()
-    losses = losses_of(model, scene_batch(PATTERNS['one']))
+    losses = losses_of(model, scene_batch(PATTERNS[labelled]))
     model.parse_losses(losses)[0].backward()
     unused = {n for n, p in model.named_parameters() if p.grad is None}
     assert not unused

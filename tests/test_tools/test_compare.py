@@ -126,6 +126,9 @@ def test_other_inference_is_another_row(compare, runs, write):
     tta = dict(mode='whole', tta=dict(flip=True))
     text = compare(*runs, write('t', 'ours', 0, 45.0, 0.4, inference=tta))
     assert '| ours (tta) | one-label | abcdef01 | last | 1 | **45.00**' in text
+    zeros = dict(mode='whole', memory='zeros')
+    text = compare(*runs, write('z', 'ours', 0, 45.0, 0.4, inference=zeros))
+    assert '| ours (memory: zeros) | one-label | abcdef01 | last | 1 |' in text
 
 
 def test_labels_are_named(compare, write):

@@ -11,6 +11,7 @@ from scipy.io import savemat
 from mmprotomtl.boundary import count, scores
 from mmprotomtl.evaluation import MultiTaskMetric
 from tests.conftest import ROOT
+from tests.test_readers.test_bounds import png
 
 TOOL = 'tools/analysis_tools/eval_edges.py'
 
@@ -154,6 +155,21 @@ def test_pictures_are_read_as_data_sets_read_them(folders):
     savemat(truth / 'x.mat', dict(other=np.zeros((4, 5))))
     with pytest.raises(ValueError, match=r'x\.mat: .*groundTruth'):
         truths(truth, 'x')
+
+
+@pytest.mark.parametrize('which', ['pred', 'gt'])
+def test_a_picture_that_claims_100_million_pixels(folders, which, monkeypatch):
+    """Ends the tool with one line, before memory is taken."""
+    pred, truth, _ = folders
+    path = dict(pred=pred, gt=truth)[which] / '1.png'
+    png(path, 10**4, 10**4)
+    argv = ['eval_edges.py', str(pred), str(truth), '--workers', '1']
+    monkeypatch.setattr(sys, 'argv', argv)
+    with pytest.raises(SystemExit) as error:
+        runpy.run_path(str(ROOT / TOOL), run_name='__main__')
+    text = error.value.code
+    assert text.startswith(f'{path}: 10000 x 10000 pixels; 100000000 and more')
+    assert len(text.splitlines()) == 1
 
 
 def swapped(line):

@@ -240,6 +240,19 @@ def test_sample_trees(train, shared_data, tmp_path, name):
     assert len(whole - watch.opened) >= len(cfg.tasks)
 
 
+def test_derived_labels_are_made_of_visible_ones(train, shared_data, tmp_path):
+    """Of depth follow normals, and no file of normals is opened for them."""
+    config, folder, _ = SAMPLES['NYUv2']
+    root = copied(shared_data / 'layouts' / folder, tmp_path)
+    cfg = small(config)
+    use(cfg, data_root=str(root))
+    cfg.train_dataloader.dataset.derived_labels = True
+    rows = in_turn(['0', '1', '2'], sorted(cfg.tasks))
+    with Watch(root) as watch:
+        train(cfg, rows)
+    assert watch.opened == files('NYUv2', rows)
+
+
 @pytest.mark.parametrize('cached', [False, True])
 def test_a_protocol_looks_for_people(train, shared_data, tmp_path, cached):
     """Drawing labels for PASCAL reads which images have people, of every

@@ -103,6 +103,7 @@ ARCH = dict(embed_dims=48, num_layers=2, num_heads=3, feedforward_channels=96)
         ('mit_b0', dict()),
         ('convnext_tiny', dict()),
         ('mobilenet_v3_large', dict()),
+        ('efficientnet_lite0', dict()),
     ],
 )
 def test_backbones_against_a_count_by_hand(name, smaller):

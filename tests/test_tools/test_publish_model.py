@@ -12,6 +12,7 @@ def test_publish(tool, tiny_config, tmp_path):
     tool(
         ROOT / 'tools/train.py', tiny_config, '--work-dir', tmp_path,
         '--cfg-options', 'train_cfg.max_epochs=1',
+        'model.consistency.weight=1.0',
     )  # fmt: skip
     source = tmp_path / 'epoch_1.pth'
     tool(TOOL, source, tmp_path / 'out' / 'model.pth')
@@ -21,8 +22,11 @@ def test_publish(tool, tiny_config, tmp_path):
     published = torch.load(path, weights_only=True)
     trained = torch.load(source, weights_only=False)
     assert published.keys() == {'meta', 'state_dict'}
-    assert published['state_dict'].keys() == trained['state_dict'].keys()
+    weights, teacher = {}, {}
     for key, value in trained['state_dict'].items():
+        (teacher if key.startswith('consistency.') else weights)[key] = value
+    assert teacher and published['state_dict'].keys() == weights.keys()
+    for key, value in weights.items():
         assert torch.equal(value, published['state_dict'][key])
     mask = published['meta']['dataset_meta']['label_mask']
     assert (

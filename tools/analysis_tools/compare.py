@@ -159,10 +159,12 @@ def labels(mask: dict[str, Any]) -> str:
 def inference(report: dict[str, Any]) -> str:
     """How the network was run, if not over the whole image at once."""
     cfg = report.get('inference') or {}
+    memory = cfg.get('memory', 'own')
     words = [
         *(['slide'] if cfg.get('mode') == 'slide' else []),
         *(['tta'] if cfg.get('tta') else []),
         *(['network size'] if cfg.get('size') == 'network' else []),
+        *([f'memory: {memory}'] if memory != 'own' else []),
     ]
     return f' ({", ".join(words)})' if words else ''
 

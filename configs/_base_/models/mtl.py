@@ -9,6 +9,9 @@ stride = 8  # of shared and task features
 decoder_blocks = 2  # residual blocks of a task decoder
 # 'batch', 'balanced' or 'per-task': losses of a partially labelled batch
 reduction = 'balanced'
+# Weight of the consistency of features between two views, of the tasks that an
+# image has no label of; 0: there is none. See FeatureConsistency.
+consistency_weight = 0
 
 model = dict(
     type='MultiTaskSegmentor',
@@ -28,6 +31,7 @@ model = dict(
         num_blocks='${decoder_blocks}',
     ),
     head=dict(type='MultiTaskHead', reduction='${reduction}'),
+    consistency=dict(weight='${consistency_weight}'),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'),
 )

@@ -1,6 +1,7 @@
 """Pipeline transforms that treat the image and all labels consistently."""
 
 from .allowed import check_pipeline
+from .cut_mix import MultiTaskCutMix
 from .formatting import PackMultiTaskInputs
 from .loading import LoadMultiTaskAnnotations, LoadMultiTaskImage, load_image
 from .partial_annotation import PartialAnnotation, is_step
@@ -19,6 +20,7 @@ from .recipe import (
 __all__ = [
     'LoadMultiTaskAnnotations',
     'LoadMultiTaskImage',
+    'MultiTaskCutMix',
     'MultiTaskPad',
     'MultiTaskRandomCrop',
     'MultiTaskRandomFlip',

@@ -70,6 +70,7 @@ OURS = {
 }
 #: Our transforms that move pixels at random. Labels must be loaded before.
 AT_RANDOM = {
+    'MultiTaskCutMix',
     'MultiTaskRandomCrop',
     'MultiTaskRandomFlip',
     'MultiTaskRandomRotate',

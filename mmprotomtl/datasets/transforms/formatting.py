@@ -15,9 +15,9 @@ from mmprotomtl.structures import MultiTaskDataSample
 class PackMultiTaskInputs(BaseTransform):
     """Pack image and labels into tensors.
 
-    Required keys: ``img``; optional: ``gt_maps``. Result: ``inputs`` (uint8
-    tensor ``3 x H x W``) and ``data_samples`` (:class:`MultiTaskDataSample`
-    with labels ``C x H x W``).
+    Required keys: ``img``; optional: ``gt_maps``, ``rays``. Result: ``inputs``
+    (uint8 tensor ``3 x H x W``) and ``data_samples``
+    (:class:`MultiTaskDataSample` with labels ``C x H x W``).
 
     Labels must have the size of the image. The exception are test pipelines
     that load the labels after the image was resized or padded: there, labels
@@ -65,6 +65,10 @@ class PackMultiTaskInputs(BaseTransform):
                 for name, label in results.get('gt_maps', {}).items()
             }
         )
+        rays = results.get('rays')
+        # In a test pipeline the image is resized without its labels.
+        if rays is not None and 'gt_shape' not in results:
+            sample.set_field(_to_tensor(rays), 'rays', dtype=torch.Tensor)
         return dict(inputs=_to_tensor(results['img']), data_samples=sample)
 
 

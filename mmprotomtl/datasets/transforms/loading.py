@@ -3,9 +3,10 @@
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmprotomtl.datasets.derived import camera_at, derive
 from mmprotomtl.readers import DataFile, check_size
 from mmprotomtl.registry import TRANSFORMS
-from mmprotomtl.tasks import Task
+from mmprotomtl.tasks import Task, needs_rays
 from mmprotomtl.utils.errors import DataFileError
 
 
@@ -65,11 +66,19 @@ class LoadMultiTaskAnnotations(BaseTransform):
     In a test pipeline, put it after the transforms that resize the image:
     predictions are then compared with labels of the original size.
 
-    Required keys: ``labels``, ``tasks``, ``ori_shape``. Added keys:
+    A data set with ``derived_labels`` adds labels that follow from these, see
+    :mod:`mmprotomtl.datasets.derived`. They are made here, from labels of the
+    image's size on disk, before any transform changes it.
+
+    Required keys: ``labels``, ``tasks``, ``ori_shape``; optional: ``derived``
+    (task -> the task of whose visible label its own is made) and ``camera``.
+    Added keys:
     ``gt_maps``, task -> canonical label (:class:`mmprotomtl.tasks.Task`) of
     size ``ori_shape``; labels of another resolution are resized, see
-    :func:`check_size`. If the image has already been resized, also
-    ``gt_shape``, the size of the labels for :class:`PackMultiTaskInputs`.
+    :func:`check_size`. Where a task has a use for them, ``rays``, see
+    :meth:`mmprotomtl.utils.camera.Camera.rays`. If the image has already been
+    resized, also ``gt_shape``, the size of the labels for
+    :class:`PackMultiTaskInputs`.
     """
 
     def transform(self, results: dict) -> dict:
@@ -89,7 +98,12 @@ class LoadMultiTaskAnnotations(BaseTransform):
             maps[name] = task.resize_label(
                 label, results['ori_shape'], task.fit_interpolation
             )
+        camera = camera_at(results)
+        sources = results.get('derived', {})
+        maps.update(derive(sources, results['tasks'], maps, camera))
         results['gt_maps'] = maps
+        if camera is not None and needs_rays(results['tasks']):
+            results['rays'] = camera.rays()
         image = results.get('img')
         if image is not None and image.shape[:2] != results['ori_shape']:
             results['gt_shape'] = results['ori_shape']

@@ -7,26 +7,41 @@ random decision depends on labels, except for
 """
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
+import cv2
 import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform, RandomFlip, Resize
 from mmcv.transforms.utils import cache_randomness
 
 from mmprotomtl.registry import TRANSFORMS
-from mmprotomtl.tasks import Task, apply_value_map
+from mmprotomtl.tasks import NormalsTask, Task, apply_value_map
+
+
+class _Rays(NormalsTask):
+    """Unit vectors that change smoothly from pixel to pixel."""
+
+    interpolation: ClassVar[int] = cv2.INTER_LINEAR
+
+
+#: What is done to the camera's rays.
+RAYS = _Rays(name='rays')
 
 
 def map_labels(
     results: dict, change: Callable[[Task, np.ndarray], np.ndarray]
 ) -> None:
-    """Replace each label of ``results`` by ``change(task, label)``.
+    """Replace each label of ``results`` by ``change(task, label)``, and the
+    camera's rays, where there are some: they move with the pixels as normals.
 
     Args:
         results: The sample, changed in place.
         change: Function of the task and its canonical label.
     """
     tasks = results['tasks']
+    if 'rays' in results:
+        results['rays'] = change(RAYS, results['rays'])
     results['gt_maps'] = {
         name: change(tasks[name], label)
         for name, label in results.get('gt_maps', {}).items()

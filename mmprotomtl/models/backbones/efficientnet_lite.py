@@ -66,7 +66,8 @@ class EfficientNetLite0(EfficientNet):
 
     Raises:
         ValueError: ``out_indices`` or ``frozen_stages`` name a stage that is
-            not there.
+            not there; later, a file of the EfficientNet-PyTorch project is
+            that of another network.
     """
 
     layer_settings: ClassVar[dict[str, list]] = {
@@ -119,9 +120,17 @@ def _rename(weights: dict[str, Any], prefix: str, *_: Any) -> None:
 
 
 def _new_name(name: str) -> str:
-    block = _BLOCK.fullmatch(name)
-    if block is not None:
-        stage, number = _PLACES[int(block[1])]
-        return f'layers.{stage}.{number}.{_BLOCK_PARTS[block[2]]}{block[3]}'
     part, dot, rest = name.partition('.')
-    return _PARTS.get(part + dot, part + dot) + rest
+    block = _BLOCK.fullmatch(name)
+    try:
+        if block is None:
+            # The classifier, which is not here, keeps its name.
+            return name if part == '_fc' else _PARTS[part + dot] + rest
+        stage, number = _PLACES[int(block[1])]
+        inner = _BLOCK_PARTS[block[2]]
+    except (KeyError, IndexError):
+        raise ValueError(
+            f'{name} is no weight of EfficientNet-Lite0: the file is that of '
+            'another network'
+        ) from None
+    return f'layers.{stage}.{number}.{inner}{block[3]}'

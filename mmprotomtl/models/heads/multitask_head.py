@@ -56,6 +56,11 @@ class MultiTaskHead(BaseModule):
         # run, for the check that every task is trained.
         self.register_buffer('labels_seen', torch.zeros(len(tasks)), False)
 
+    @property
+    def reads_memory(self) -> bool:
+        """Whether predictions depend on the neck's memory."""
+        return False
+
     def refine(
         self, features: TaskFeatures, pairs: list[list[int]]
     ) -> list[Tensor]:
@@ -103,7 +108,8 @@ class MultiTaskHead(BaseModule):
             data_samples: Samples with labels.
 
         Returns:
-            ``<task>.loss`` -> scalar.
+            ``<task>.loss`` -> scalar, and ``<task>.loss_guided`` of a task
+            that learns from labels of others (:meth:`Task.guide_loss`).
         """
         pairs = [
             [
@@ -113,12 +119,25 @@ class MultiTaskHead(BaseModule):
             ]
             for name in self.tasks
         ]
-        refined = self.refine(features, pairs)
-        losses, labelled, unused = [], [], 0
-        for task, predictor, feature, rows in zip(
-            self.tasks.values(), self.predictors, refined, pairs, strict=True
-        ):
+        guides = [
+            _find_guides(task, self.tasks, data_samples)
+            for task in self.tasks.values()
+        ]
+        refined = self.refine(
+            features,
+            [[*a, *b] for a, b in zip(pairs, guides, strict=True)],
+        )
+        losses, labelled, unused, guided = [], [], 0, {}
+        for task, predictor, feature, rows, guide in zip(
+            self.tasks.values(), self.predictors, refined, pairs, guides,
+            strict=True,
+        ):  # fmt: skip
             logits = predictor(feature)
+            if task.guide_weight:
+                guided[f'{task.name}.loss_guided'] = _guided_loss(
+                    task, logits[len(rows) :], guide, data_samples
+                )
+                logits = logits[: len(rows)]
             if rows:
                 label = torch.stack(
                     [data_samples[i].gt_maps.get(task.name) for i in rows]
@@ -136,7 +155,7 @@ class MultiTaskHead(BaseModule):
             torch.stack(losses, 1), has_label, self.reduction
         )
         total = total + 0 * unused
-        return {
+        return guided | {
             f'{name}.loss': task.loss_weight * total[i]
             for i, (name, task) in enumerate(self.tasks.items())
         }
@@ -155,6 +174,62 @@ def spread(values: Tensor, rows: list[int], length: int) -> Tensor:
         return result
     index = torch.tensor(rows).to(values.device, non_blocking=True)
     return result.index_put((index,), values)
+
+
+def _find_guides(
+    task: Task,
+    tasks: dict[str, Task],
+    data_samples: list[MultiTaskDataSample],
+) -> dict[int, Tensor]:
+    """The images on which a task learns from a visible label of another.
+
+    Args:
+        task: The task.
+        tasks: All tasks.
+        data_samples: Samples with labels.
+
+    Returns:
+        Index of an image without a label of the task -> the other label.
+    """
+    if not task.guide_weight:
+        return {}
+    others = [o.name for o in tasks.values() if o.made_of == task.guided_by]
+    found = {}
+    for place, sample in enumerate(data_samples):
+        if sample.label(task.name) is not None:
+            continue
+        for name in others:
+            label = sample.label(name)
+            if label is not None:
+                found[place] = label
+    return found
+
+
+def _guided_loss(
+    task: Task,
+    logits: Tensor,
+    guide: dict[int, Tensor],
+    data_samples: list[MultiTaskDataSample],
+) -> Tensor:
+    """The weighted loss of a task by labels of others: the sum over images,
+    divided by their number in the batch.
+
+    Args:
+        task: The task.
+        logits: Of the guided images, in their order.
+        guide: What :func:`_find_guides` returned.
+        data_samples: All samples of the batch.
+    """
+    if not guide:
+        return logits.sum() * 0
+    label = torch.stack(list(guide.values()))
+    rays = torch.stack([data_samples[i].rays for i in guide])
+    with torch.autocast(logits.device.type, enabled=False):
+        logits = F.interpolate(
+            logits.float(), label.shape[-2:], mode='bilinear'
+        )
+        loss, _ = task.guide_loss(logits, label, rays)
+    return task.guide_weight * loss.sum() / len(data_samples)
 
 
 def _task_loss(

@@ -1,12 +1,19 @@
 """Head with the knowledge-retrieval transformer (arXiv 2601.07474)."""
 
+from mmengine.model import ModuleList
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmprotomtl.models.layers import RetrievalBlock, take_pairs
+from mmprotomtl.models.layers import (
+    POSITION_ENCODINGS,
+    ConvPositionEncoding,
+    RetrievalBlock,
+    take_pairs,
+)
 from mmprotomtl.models.necks import TaskFeatures
 from mmprotomtl.registry import MODELS
 from mmprotomtl.tasks import Task
+from mmprotomtl.utils.errors import check_choice
 
 from .multitask_head import MultiTaskHead
 
@@ -27,14 +34,20 @@ class RetrievalTransformerHead(MultiTaskHead):
         tasks: Name -> task.
         in_channels: Channels of the task features and of the blocks.
         memory_channels: Channels of the neck's memory f_ta.
-        num_blocks: Number of blocks, N.
+        num_blocks: Number of blocks, N. 0, a control experiment: no
+            transformer, each task is predicted from f_t and nothing is
+            retrieved.
         num_heads: Number of attention heads.
         ffn_ratio: Hidden channels of the FFN, relative to ``in_channels``.
+        position_encoding: ``none``, as in the paper, or ``conv``: a
+            :class:`~mmprotomtl.models.layers.ConvPositionEncoding` before each
+            block.
         fused_attention: See :class:`~mmprotomtl.models.layers.Attention`.
         **kwargs: See :class:`MultiTaskHead`.
 
     Raises:
-        ValueError: The neck has no memory.
+        ValueError: The neck has no memory, or a position encoding is set
+            without a block that could use it.
     """
 
     def __init__(
@@ -45,6 +58,7 @@ class RetrievalTransformerHead(MultiTaskHead):
         num_blocks: int = 2,
         num_heads: int = 8,
         ffn_ratio: float = 2.0,
+        position_encoding: str = 'none',
         fused_attention: bool = True,
         **kwargs,
     ) -> None:
@@ -53,6 +67,15 @@ class RetrievalTransformerHead(MultiTaskHead):
             raise ValueError(
                 'RetrievalTransformerHead needs a neck with a memory to '
                 'retrieve from: set neck.type="PrototypeNeck"'
+            )
+        check_choice(
+            'head.position_encoding', position_encoding, POSITION_ENCODINGS
+        )
+        if position_encoding != 'none' and not num_blocks:
+            raise ValueError(
+                f'head.position_encoding={position_encoding!r} is not allowed '
+                'with head.num_blocks=0: there is no block that would use it; '
+                "set 'none'"
             )
         self.blocks = nn.ModuleList(
             RetrievalBlock(
@@ -64,6 +87,18 @@ class RetrievalTransformerHead(MultiTaskHead):
             )
             for _ in range(num_blocks)
         )
+        # One for each block, or none. Unlike torch's, this list lets its parts
+        # initialise themselves.
+        self.positions = ModuleList(
+            ConvPositionEncoding(in_channels)
+            for _ in self.blocks
+            if position_encoding == 'conv'
+        )
+
+    @property
+    def reads_memory(self) -> bool:
+        """Whether predictions depend on the neck's memory."""
+        return len(self.blocks) > 0
 
     def refine(
         self, features: TaskFeatures, pairs: list[list[int]]
@@ -79,12 +114,16 @@ class RetrievalTransformerHead(MultiTaskHead):
         Returns:
             For each task, ``n_t x C x h x w``.
         """
+        if not self.blocks:
+            return super().refine(features, pairs)
         retrieval = features.retrieval
         assert retrieval is not None
         own = take_pairs(features.features, pairs)
         x = tokens = take_pairs(retrieval.tokens, pairs)
         memory = retrieval.memory(pairs)
-        for block in self.blocks:
+        for number, block in enumerate(self.blocks):
+            if self.positions:
+                x = self.positions[number](x, retrieval.grid)
             x = block(x, memory)
         added = (x - tokens).transpose(1, 2).unflatten(2, retrieval.grid)
         if len(added) and added.shape != own.shape:

@@ -54,7 +54,7 @@ class VectorQuantizer(BaseModule):
         chunk_size: Number of positions per chunk.
 
     Raises:
-        ValueError: ``update`` or ``distance`` is unknown.
+        ValueError: ``update`` or ``distance`` is unknown, or there is no code.
     """
 
     def __init__(
@@ -74,6 +74,11 @@ class VectorQuantizer(BaseModule):
         check_choice(
             'VectorQuantizer.distance', distance, ('euclidean', 'cosine')
         )
+        if num_codes < 1:
+            raise ValueError(
+                f'VectorQuantizer.num_codes={num_codes} is not allowed: it '
+                'must be 1 or more'
+            )
         self.num_codes = num_codes
         self.code_dim = code_dim
         self.update = update
@@ -243,3 +248,26 @@ class VectorQuantizer(BaseModule):
         )
         self.chosen.zero_()
         return result
+
+
+def build_codebook(cfg: dict | None, channels: int) -> VectorQuantizer | None:
+    """Build the codebook; None if it has no codes.
+
+    Args:
+        cfg: Config of the codebook, ``VectorQuantizer``.
+        channels: Default of ``code_dim``.
+
+    Raises:
+        ValueError: There are no codes, but settings of how they are trained.
+    """
+    cfg = {'type': 'VectorQuantizer', 'code_dim': channels, **(cfg or {})}
+    if cfg.get('num_codes') != 0:
+        return MODELS.build(cfg)
+    useless = sorted(set(cfg) - {'type', 'num_codes', 'code_dim'})
+    if useless:
+        raise ValueError(
+            f'neck.quantizer.{useless[0]}={cfg[useless[0]]!r} is not allowed '
+            'with neck.quantizer.num_codes=0: there is no codebook; leave '
+            f'{", ".join(useless)} out'
+        )
+    return None

@@ -1,5 +1,7 @@
 """Association knowledge generating (AKG) loss of the task prototypes."""
 
+import math
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor
@@ -27,6 +29,16 @@ class AKGLoss(BaseModule):
         margin: Margin of the triplet loss.
         tke_weight: Weight of L_tke.
         tc_weight: Weight of L_tc.
+        tke_enough: Affinity to the task's own prototypes, above 0 and up to 1,
+            at which a position adds nothing to L_tke any more; 1: never, as in
+            the paper. At a temperature of 1 and one prototype a task, the
+            affinity cannot exceed e^2 / (e^2 + T - 1).
+        prototypes_per_task: Number of prototypes of a task; the neck fills it
+            in.
+
+    Raises:
+        ValueError: ``tke_enough`` is not above 0 and up to 1, or it is set
+            without L_tke.
     """
 
     def __init__(
@@ -34,8 +46,22 @@ class AKGLoss(BaseModule):
         margin: float = 0.3,
         tke_weight: float = 1.0,
         tc_weight: float = 1.0,
+        tke_enough: float = 1.0,
+        prototypes_per_task: int = 1,
     ) -> None:
         super().__init__()
+        if not 0 < tke_enough <= 1:
+            raise ValueError(
+                f'akg_loss.tke_enough={tke_enough} is not allowed: it must be '
+                'above 0 and up to 1'
+            )
+        if tke_enough < 1 and not tke_weight:
+            raise ValueError(
+                f'akg_loss.tke_enough={tke_enough} is not allowed with '
+                'akg_loss.tke_weight=0: there is no L_tke; leave it at 1'
+            )
+        self.tke_enough = tke_enough
+        self.prototypes_per_task = prototypes_per_task
         self.margin = margin
         self.tke_weight = tke_weight
         self.tc_weight = tc_weight
@@ -45,8 +71,9 @@ class AKGLoss(BaseModule):
 
         Args:
             logits: Cosine similarities divided by the temperature, ``T x N x
-                L x S``: task, image, token, prototype. Prototype t belongs to
-                task t.
+                L x S``: task, image, token, prototype. The first
+                ``prototypes_per_task`` prototypes belong to the first task,
+                the next to the second, and so on.
             features: Projected features from which the similarities were
                 computed, averaged over the tokens, ``T x N x d``.
 
@@ -60,11 +87,22 @@ class AKGLoss(BaseModule):
             )
 
     def embedding(self, logits: Tensor) -> Tensor:
-        """Compute L_tke = - mean log softmax(S_t / temperature)[t]."""
+        """Compute L_tke = - mean log sum_k softmax(S_t / temperature)[k].
+
+        The sum is over the prototypes k of task t. With ``tke_enough`` e, the
+        loss of a position is max(0, log e - log sum).
+        """
+        per_task = self.prototypes_per_task
         own = torch.stack(
-            [part.log_softmax(-1)[..., t] for t, part in enumerate(logits)]
-        )
-        return -own.mean()
+            [
+                part.log_softmax(-1)[..., t * per_task : (t + 1) * per_task]
+                for t, part in enumerate(logits)
+            ]
+        ).logsumexp(-1)
+        missing = math.log(self.tke_enough) - own
+        if self.tke_enough < 1:
+            missing = F.relu(missing)
+        return missing.mean()
 
     def consistency(self, features: Tensor) -> Tensor:
         """Compute L_tc, the triplet loss.

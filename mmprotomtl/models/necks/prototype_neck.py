@@ -4,12 +4,18 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmprotomtl.models.data_preprocessor import image_mask
-from mmprotomtl.models.layers import Retrieval
+from mmprotomtl.models.layers import (
+    CodeMemory,
+    Reconstruction,
+    Retrieval,
+    Temperature,
+    build_codebook,
+    by_task,
+)
 from mmprotomtl.registry import MODELS
 from mmprotomtl.structures import MultiTaskDataSample
 from mmprotomtl.tasks import Task
@@ -17,21 +23,25 @@ from mmprotomtl.tasks import Task
 from .multitask_neck import MultiTaskNeck, TaskFeatures, TokenRetrieval
 
 
-class Reconstruction(nn.Sequential):
-    """Reconstruct the image from the shared features by pixel shuffle.
+def _count_slots(tasks: int, per_task: int, slots: int | None) -> int:
+    """Return the number of prototypes.
 
-    Args:
-        channels: Channels of the shared features.
-        stride: Stride of the shared features.
-        hidden: Channels of the hidden layer.
+    Raises:
+        ValueError: There are too few.
     """
-
-    def __init__(self, channels: int, stride: int, hidden: int) -> None:
-        super().__init__(
-            ConvModule(channels, hidden, 3, padding=1),
-            nn.Conv2d(hidden, 3 * stride**2, 3, padding=1),
-            nn.PixelShuffle(stride),
+    if per_task < 1:
+        raise ValueError(
+            f'neck.prototypes_per_task={per_task} is not allowed: each task '
+            'needs a prototype of its own'
         )
+    needed = tasks * per_task
+    if slots is not None and slots < needed:
+        raise ValueError(
+            f'num_slots={slots} is not allowed: each of the {tasks} tasks '
+            f'needs {per_task} prototype{"s"[: per_task > 1]} of its own, '
+            f'together {needed}; None: as many as that'
+        )
+    return needed if slots is None else slots
 
 
 @MODELS.register_module()
@@ -55,12 +65,19 @@ class PrototypeNeck(MultiTaskNeck):
         channels: Channels of f_e, f_i and f_t.
         quantizer: Config of the codebook, ``VectorQuantizer``. If its
             ``code_dim`` differs from ``channels``, 1 x 1 convolutions map to
-            codes and back.
-        num_slots: Number of prototypes; None: one per task, as in the paper.
-            Additional prototypes belong to no task.
+            codes and back; the first gets the gradient of the codes
+            (straight-through). With ``num_codes=0``, a control experiment,
+            there is no codebook, and ``f_i = f_e``.
+        num_slots: Number of prototypes; None: ``prototypes_per_task`` for each
+            task. Additional prototypes belong to no task.
+        prototypes_per_task: Number of prototypes of each task; 1 in the paper.
+            Those of the first task come first.
         prototype_dim: Channels of a prototype, d.
         temperature: Temperature of the affinities. At 1 a position keeps some
             affinity to the prototypes of other tasks; near 0 it has none.
+        temperature_end: Temperature after ``temperature_steps`` training
+            steps. Its logarithm changes linearly until then. None: it stays.
+        temperature_steps: See ``temperature_end``.
         freeze_prototypes: Control experiment: do not train the prototypes.
         memory: Config of the memory; default ``PrototypeMemory``, as in the
             paper.
@@ -72,8 +89,10 @@ class PrototypeNeck(MultiTaskNeck):
         **kwargs: See :class:`MultiTaskNeck`.
 
     Raises:
-        ValueError: There are fewer prototypes than tasks, or the temperature
-            is not positive.
+        ValueError: There are fewer prototypes than the tasks need, a
+            temperature is not positive or only one of ``temperature_end`` and
+            ``temperature_steps`` is given, or there is no codebook and a
+            setting needs one.
     """
 
     def __init__(
@@ -84,8 +103,11 @@ class PrototypeNeck(MultiTaskNeck):
         channels: int = 512,
         quantizer: dict | None = None,
         num_slots: int | None = None,
+        prototypes_per_task: int = 1,
         prototype_dim: int = 1024,
         temperature: float = 1.0,
+        temperature_end: float | None = None,
+        temperature_steps: int | None = None,
         freeze_prototypes: bool = False,
         memory: dict | None = None,
         token_stride: int = 2,
@@ -96,27 +118,18 @@ class PrototypeNeck(MultiTaskNeck):
         **kwargs,
     ) -> None:
         super().__init__(tasks, in_channels, in_strides, channels, **kwargs)
-        num_slots = len(tasks) if num_slots is None else num_slots
-        if num_slots < len(tasks):
-            raise ValueError(
-                f'num_slots={num_slots} is not allowed: each of the '
-                f'{len(tasks)} tasks needs a prototype of its own'
-            )
-        if temperature <= 0:
-            raise ValueError(
-                f'temperature={temperature} is not allowed: it must be '
-                'positive'
-            )
-        self.temperature = temperature
+        num_slots = _count_slots(len(tasks), prototypes_per_task, num_slots)
+        self.prototypes_per_task = prototypes_per_task
+        self.temperature = Temperature(
+            temperature, temperature_end, temperature_steps
+        )
         self.token_stride = token_stride
         self.lambda_tae = lambda_tae
         self.lambda_akg = lambda_akg
 
-        quantizer = dict(quantizer or {})
-        quantizer.setdefault('type', 'VectorQuantizer')
-        quantizer.setdefault('code_dim', channels)
-        self.quantizer = MODELS.build(quantizer)
-        code_dim = self.quantizer.code_dim
+        self.quantizer = build_codebook(quantizer, channels)
+        codebook = self.quantizer
+        code_dim = channels if codebook is None else codebook.code_dim
         self.to_codes: nn.Module = nn.Identity()
         self.from_codes: nn.Module = nn.Identity()
         if code_dim != channels:
@@ -140,9 +153,18 @@ class PrototypeNeck(MultiTaskNeck):
                 prototype_dim=prototype_dim,
             ),
         )
-        self.akg_loss = MODELS.build({'type': 'AKGLoss', **(akg_loss or {})})
+        if self.quantizer is None and isinstance(self.memory, CodeMemory):
+            raise ValueError(
+                "neck.memory.type='CodeMemory' is not allowed with "
+                'neck.quantizer.num_codes=0: there are no codes to read'
+            )
+        self.akg_loss = MODELS.build(
+            {'type': 'AKGLoss', **(akg_loss or {})},
+            default_args=dict(prototypes_per_task=prototypes_per_task),
+        )
         # Sum of the affinities since the last call of `statistics`.
-        shape = (len(tasks), num_slots)
+        free = num_slots - len(tasks) * prototypes_per_task
+        shape = (len(tasks), len(tasks) + free)
         self.register_buffer('affinity_sum', torch.zeros(shape), False)
         self.register_buffer('affinity_count', torch.zeros(()), False)
 
@@ -157,9 +179,10 @@ class PrototypeNeck(MultiTaskNeck):
         Args:
             feats: Feature maps of the backbone, ``N x C_i x h_i x w_i``.
         """
-        embedded = self.fusion(feats)
-        codes = self.from_codes(self.quantizer(self.to_codes(embedded)).codes)
-        shared = embedded + codes  # f_i = f_e + f_q
+        shared = embedded = self.fusion(feats)
+        codes = self._codes(embedded)
+        if codes is not None:
+            shared = embedded + codes  # f_i = f_e + f_q
         features = self.decode(shared)
         tokens = [self._tokens(feature) for feature in features]
         # Tasks are processed one after the other to save memory: projections
@@ -169,24 +192,38 @@ class PrototypeNeck(MultiTaskNeck):
         similarity, means = (
             torch.stack(x) for x in zip(*associated, strict=True)
         )
-        logits = similarity / self.temperature
+        logits = similarity / self.temperature()
         affinity = logits.softmax(-1)
+        height, width = shared.shape[-2:]
+        stride = self.token_stride
+        grid = (-(-height // stride), -(-width // stride))
         source = Retrieval(
             affinity.to(tokens[0].dtype),
             self.prototypes,
             tokens,
-            self._tokens(codes),
+            None if codes is None else self._tokens(codes),
+            grid,
+            self.prototypes_per_task,
         )
         if self.training:
             self._remember(affinity)
-        grid = [-(-n // self.token_stride) for n in shared.shape[-2:]]
         return TaskFeatures(
             features,
-            TokenRetrieval(
-                tokens, (grid[0], grid[1]), partial(self.memory, source)
-            ),
+            TokenRetrieval(tokens, grid, partial(self.memory, source)),
             dict(shared=shared, logits=logits, means=means),
         )
+
+    def _codes(self, embedded: Tensor) -> Tensor | None:
+        """Return the codes f_q of f_e, both ``N x C x h x w``."""
+        if self.quantizer is None:
+            return None
+        mapped = self.to_codes(embedded)
+        codes = self.quantizer(mapped).codes
+        if self.quantizer.code_dim != embedded.shape[1]:
+            # The look-up gives its input no gradient, so the map would stay
+            # random (and DDP would wait for it): straight-through.
+            codes = codes + (mapped - mapped.detach())
+        return self.from_codes(codes)
 
     def _tokens(self, feature: Tensor) -> Tensor:
         """Average features ``N x C x h x w`` to tokens ``N x L x C``.
@@ -222,7 +259,11 @@ class PrototypeNeck(MultiTaskNeck):
 
     @torch.no_grad()
     def _remember(self, affinity: Tensor) -> None:
-        self.affinity_sum += affinity.mean((1, 2))
+        mean = affinity.mean((1, 2))
+        tasks = len(mean)
+        free = mean[:, tasks * self.prototypes_per_task :]
+        owned = by_task(mean, tasks, self.prototypes_per_task)
+        self.affinity_sum += torch.cat([owned, free], 1)
         self.affinity_count += 1
 
     def loss(
@@ -264,12 +305,15 @@ class PrototypeNeck(MultiTaskNeck):
         """Return statistics for the log since the last call.
 
         Returns:
-            ``codebook``: see :meth:`VectorQuantizer.usage`; ``affinity``: the
-            mean affinity of each task to each prototype, ``T x S``.
+            ``codebook``: see :meth:`VectorQuantizer.usage`, empty if there is
+            none; ``affinity``: the mean affinity of each task (row) to the
+            prototypes of each task together, and to each prototype of none.
         """
+        codebook = self.quantizer
         mean = self.affinity_sum / self.affinity_count.clamp(min=1)
         result = dict(
-            codebook=self.quantizer.usage(), affinity=mean.cpu().numpy()
+            codebook={} if codebook is None else codebook.usage(),
+            affinity=mean.cpu().numpy(),
         )
         self.affinity_sum.zero_()
         self.affinity_count.zero_()

@@ -7,13 +7,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmprotomtl.models.necks import TaskFeatures
 from mmprotomtl.tasks import Task
 from mmprotomtl.utils.errors import check_choice
 
 #: Function from images ``N x 3 x H x W`` to task -> logits ``N x C x H x W``.
 Network = Callable[[Tensor], dict[str, Tensor]]
 #: Allowed keys of ``model.test_cfg``.
-KEYS = ('mode', 'crop_size', 'stride', 'size', 'tta')
+KEYS = ('mode', 'crop_size', 'stride', 'size', 'tta', 'memory')
+#: Allowed values of ``model.test_cfg.memory``.
+MEMORIES = ('own', 'zeros', 'other')
 #: Setting of ``tools/test.py --tta``: the scales of mmseg.
 TTA = dict(scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75), flip=True)
 
@@ -27,12 +30,21 @@ def check_test_cfg(test_cfg: Mapping | None) -> dict:
     Raises:
         ValueError: A setting is unknown, missing or not allowed.
     """
-    cfg: dict[str, Any] = dict(mode='whole', size='original', tta=None)
+    cfg: dict[str, Any] = dict(
+        mode='whole', size='original', tta=None, memory='own'
+    )
     cfg.update(test_cfg or {})
     for key in cfg:
         check_choice('a key of model.test_cfg', key, KEYS)
     check_choice('model.test_cfg.mode', cfg['mode'], ('whole', 'slide'))
     check_choice('model.test_cfg.size', cfg['size'], ('original', 'network'))
+    check_choice('model.test_cfg.memory', cfg['memory'], MEMORIES)
+    if cfg['memory'] == 'other' and cfg['tta'] is not None:
+        raise ValueError(
+            'model.test_cfg.memory="other" is not allowed with '
+            'model.test_cfg.tta, which runs one image at a time: leave one '
+            'of them out'
+        )
     if cfg['mode'] == 'slide':
         for key in ('crop_size', 'stride'):
             pair = cfg.get(key)
@@ -70,6 +82,37 @@ def _is_pair(value: object) -> bool:
         and len(value) == 2
         and all(isinstance(v, int) and v > 0 for v in value)
     )
+
+
+def replace_memory(features: TaskFeatures, kind: str) -> TaskFeatures:
+    """Replace what the head retrieves, to measure how much it uses it.
+
+    Args:
+        features: Output of a neck with a memory.
+        kind: ``own``: no change; ``zeros``; ``other``: the memory of the next
+            image of the batch; the last image has that of the first.
+
+    Raises:
+        ValueError: ``other``, and the batch has a single image.
+    """
+    retrieval = features.retrieval
+    if kind == 'own' or retrieval is None:
+        return features
+    images, read = len(features.features[0]), retrieval.memory
+    if kind == 'other' and images < 2:
+        raise ValueError(
+            'model.test_cfg.memory="other" is not allowed for a batch of one '
+            'image: set test_dataloader.batch_size (in training '
+            'val_dataloader.batch_size) to 2 or more, such that no single '
+            'image remains for the last batch'
+        )
+
+    def memory(pairs: list[list[int]]) -> Tensor:
+        if kind == 'zeros':
+            return torch.zeros_like(read(pairs))
+        return read([[(row + 1) % images for row in rows] for rows in pairs])
+
+    return features._replace(retrieval=retrieval._replace(memory=memory))
 
 
 def slide(

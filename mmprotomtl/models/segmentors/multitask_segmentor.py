@@ -8,6 +8,7 @@ from mmseg.models.segmentors import BaseSegmentor
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmprotomtl.models.consistency import FeatureConsistency
 from mmprotomtl.models.feature_cache import FeatureCache, as_maps
 from mmprotomtl.models.necks import TaskFeatures
 from mmprotomtl.models.pretrained import check_pretrained
@@ -15,7 +16,7 @@ from mmprotomtl.registry import MODELS
 from mmprotomtl.structures import MultiTaskDataSample, content_box
 from mmprotomtl.tasks import build_tasks
 
-from .inference import augmented, check_test_cfg, slide
+from .inference import augmented, check_test_cfg, replace_memory, slide
 
 
 @MODELS.register_module()
@@ -39,6 +40,11 @@ class MultiTaskSegmentor(BaseSegmentor):
             images' ``original`` size, or at the ``network``'s input size, to
             which labels are then resized. ``tta=dict(scales=(.75, 1, 1.25),
             flip=True)``: average logits over resized and mirrored images.
+            ``memory``: what the transformer retrieves, to measure how much it
+            uses it: its ``own`` memory, ``zeros``, or that of the ``other``
+            image that comes next in the batch.
+        consistency: Config of ``FeatureConsistency``, a loss on the features
+            of unlabelled tasks; None, or a ``weight`` of 0: there is none.
         channels_last: Whether to use torch's memory format ``channels_last``,
             which is faster for convolutions on GPUs. The same weights give the
             same results. But a seed gives other initial weights than without
@@ -65,6 +71,7 @@ class MultiTaskSegmentor(BaseSegmentor):
         data_preprocessor: dict | None = None,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
+        consistency: dict | None = None,
         channels_last: bool = False,
         freeze_backbone: bool = False,
         init_cfg: dict | None = None,
@@ -107,6 +114,26 @@ class MultiTaskSegmentor(BaseSegmentor):
                 memory_channels=self.neck.memory_channels,
             ),
         )
+        memory = dict(type='PrototypeMemory', uniform=False)
+        given = {**memory, **(neck.get('memory') or {})}
+        if given != memory and not self.head.reads_memory:
+            raise ValueError(
+                f'model.neck.memory={neck["memory"]!r} is not allowed: the '
+                'head reads no memory. It does with type='
+                '"RetrievalTransformerHead" and num_blocks above 0'
+            )
+        self.consistency: FeatureConsistency | None = None
+        if consistency and consistency.get('weight') != 0:
+            self.consistency = MODELS.build(
+                {'type': 'FeatureConsistency', **consistency},
+                default_args=dict(neck=self.neck, head=self.head),
+            )
+        if self.test_cfg['memory'] != 'own' and not self.head.reads_memory:
+            raise ValueError(
+                f'model.test_cfg.memory={self.test_cfg["memory"]!r} is not '
+                'allowed: the head reads no memory. It does with type='
+                '"RetrievalTransformerHead" and num_blocks above 0'
+            )
         self.memory_format = torch.contiguous_format
         if channels_last:
             self.memory_format = torch.channels_last
@@ -135,10 +162,14 @@ class MultiTaskSegmentor(BaseSegmentor):
 
     def extract_feat(self, inputs: Tensor) -> TaskFeatures:
         """Compute the features of each task from images ``N x 3 x H x W``."""
+        return self.neck(self.backbone_maps(inputs))
+
+    def backbone_maps(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Compute the backbone's feature maps, ``N x C_i x h_i x w_i``."""
         inputs = inputs.contiguous(memory_format=self.memory_format)
         if self.feature_cache is None:
-            return self.neck(as_maps(self.backbone(inputs)))
-        return self.neck(self.feature_cache(self.backbone, inputs))
+            return as_maps(self.backbone(inputs))
+        return self.feature_cache(self.backbone, inputs)
 
     def encode_decode(
         self,
@@ -152,7 +183,8 @@ class MultiTaskSegmentor(BaseSegmentor):
             batch_data_samples: Not used.
         """
         del batch_data_samples
-        logits = self.head(self.extract_feat(inputs))
+        features = self.extract_feat(inputs)
+        logits = self.head(replace_memory(features, self.test_cfg['memory']))
         size = inputs.shape[-2:]
         return {
             name: F.interpolate(logit.float(), size, mode='bilinear')
@@ -162,7 +194,7 @@ class MultiTaskSegmentor(BaseSegmentor):
     def loss(
         self, inputs: Tensor, data_samples: list[MultiTaskDataSample]
     ) -> dict[str, Tensor]:
-        """Compute all losses of head and neck.
+        """Compute all losses of head and neck, and of the consistency.
 
         The keys are the same at every step, whatever labels a batch has.
 
@@ -174,9 +206,16 @@ class MultiTaskSegmentor(BaseSegmentor):
         Returns:
             Name -> scalar.
         """
-        features = self.extract_feat(inputs)
+        maps = self.backbone_maps(inputs)
+        features = self.neck(maps)
         losses = self.head.loss(features, data_samples)
         losses.update(self.neck.loss(features, inputs, data_samples))
+        if self.consistency is not None:
+            losses.update(
+                self.consistency(
+                    self.neck, self.head, maps, features, data_samples
+                )
+            )
         return losses
 
     @torch.no_grad()
