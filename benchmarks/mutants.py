@@ -59,7 +59,13 @@ MIRROR = dict(
     visualization=('test_visualization.py', 'test_apis'),
     structures=('test_structures', 'test_models', 'test_datasets'),
     utils=('test_utils', 'test_engine', 'test_label_masks', 'test_models'),
-    apis=('test_apis',),
+    apis=(
+        'test_apis',
+        'test_loading/test_hostile_checkpoints.py',
+        'test_engine/test_checkpoint_fit.py',
+        'test_datasets/test_concat.py',
+    ),
+    loading=('test_loading',),
     scenes=('test_scenes', 'test_datasets/test_synthetic_scenes.py'),
 )
 ROOMS = tuple(MIRROR)

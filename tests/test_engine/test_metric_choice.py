@@ -91,6 +91,16 @@ def test_the_best_is_kept(runner, reference, tmp_path):
     ]  # fmt: skip
 
 
+def test_a_rule_for_each_score(runner, tmp_path):
+    keys = {BEST: ['semseg/mIoU', 'depth/RMSE']}
+    rules = {'default_hooks.checkpoint.rule': ['greater', 'less']}
+    runner('run', {**keys, **rules}).train()
+    found = sorted(path.name for path in (tmp_path / 'run').glob('best_*'))
+    assert found == [
+        'best_depth_RMSE_epoch_2.pth', 'best_semseg_mIoU_epoch_2.pth',
+    ]  # fmt: skip
+
+
 def test_names_of_own_tasks_mean_nothing():
     """mmengine guesses the contrary from "acc" and "loss"."""
     tasks = build_tasks(

@@ -132,6 +132,18 @@ def test_another_learning_rate_acts_on_a_resumed_run(tmp_path):
     assert resumed == near(poly(4, 3 * LR)[2:])
 
 
+def test_another_power_acts_on_a_resumed_run(tmp_path):
+    """A smaller one, and a larger one."""
+    cfg = config(tmp_path, [POLY])
+    rates(cfg)
+    first = str(tmp_path / 'epoch_1.pth')
+    for power in (0.5, 2):
+        cfg.param_scheduler[0].power = power
+        cfg.work_dir = str(tmp_path / f'{power}')
+        resumed = rates(cfg, resume=True, load_from=first)
+        assert resumed == near([LR * (1 - t / 3) ** power for t in (2, 3)])
+
+
 def test_warmup_and_steps_go_on(tmp_path):
     """Several schedules in a chain, one by epochs: as in a whole new run."""
     chain = [
@@ -166,6 +178,9 @@ def test_what_no_run_can_go_on_from_is_refused(tmp_path):
     # What a checkpoint without a record of its run comes to.
     cfg.default_hooks.same_run = None
     with pytest.raises(ValueError, match=r'4 iterations were 2 epochs of .*1'):
+        rates(cfg, options, resume=True, load_from=last)
+    options['train_dataloader.batch_size'] = 1
+    with pytest.raises(ValueError, match=r'4 iterations were 2 epochs of .*4'):
         rates(cfg, options, resume=True, load_from=last)
 
 

@@ -1,6 +1,11 @@
+from types import SimpleNamespace
+
 import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
+
+from mmprotomtl.engine.task_check_hook import compare_tasks
+from mmprotomtl.tasks import build_tasks
 
 
 @pytest.fixture
@@ -37,3 +42,15 @@ def test_tasks_of_model_and_data_have_to_agree(runner):
         runner(options).train()
     with pytest.raises(ValueError, match=r'model\.tasks\.flow: test_data'):
         runner(options).test()
+
+
+def test_tasks_that_mean_different_things():
+    """Depth and disparity, weights of a loss that are the run's alone."""
+    ours = build_tasks(dict(depth=dict(loss_weight=3)))
+    compare_tasks(ours, SimpleNamespace(tasks=build_tasks(dict(depth={}))), '')
+    theirs = build_tasks(dict(depth=dict(unit='disparity')))
+    with pytest.raises(
+        ValueError,
+        match=r'tasks\.depth\.unit is .* in the model, but .* in val',
+    ):
+        compare_tasks(ours, SimpleNamespace(tasks=theirs), 'val_dataloader')
