@@ -212,7 +212,11 @@ def test_the_plans_of_the_repository(monkeypatch):
     plans, _ = modules()
     # The data need not be there.
     monkeypatch.setattr(plans, '_data', lambda dataset, root: dataset)
-    for file in (ROOT / 'benchmarks/plans').glob('*.py'):
+    files = (ROOT / 'benchmarks/plans').glob('*.py')
+    # Others hold arms that several plans have.
+    files = [f for f in files if '\nruns = ' in f.read_text()]
+    assert files
+    for file in files:
         plan = plans.Plan(file, None, 'work')
         runs = [*plan.runs()]
         assert len({run.key for run in runs}) == len(runs)
