@@ -51,7 +51,7 @@ class NYUDv2Dataset(NYUCamera, MultiTaskDataset):
     METAINFO: ClassVar[dict] = dict(
         tasks=dict(
             semseg=dict(num_classes=40, classes=CLASSES),
-            depth=dict(draw_range=(0.5, 8.0)),
+            depth=dict(unit='metres', draw_range=(0.5, 8.0)),
             normals=dict(),
             edge=dict(max_dist=0.011),
         )

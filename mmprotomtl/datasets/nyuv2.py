@@ -96,7 +96,7 @@ class NYUv2Dataset(NYUCamera, MTANDataset):
     METAINFO: ClassVar[dict] = dict(
         tasks=dict(
             semseg=dict(num_classes=13, classes=CLASSES),
-            depth=dict(draw_range=(0.5, 8.0)),
+            depth=dict(unit='metres', draw_range=(0.5, 8.0)),
             normals=dict(),
         )
     )

@@ -75,7 +75,7 @@ class SyntheticScenesDataset(MultiTaskDataset):
             sal=dict(),
             normals=dict(),
             edge=dict(max_dist=0.011),
-            depth=dict(draw_range=(0.5, 8.0)),
+            depth=dict(unit='metres', draw_range=(0.5, 8.0)),
         )
     )
     SPLITS: ClassVar[tuple] = ('train', 'val', 'test')
