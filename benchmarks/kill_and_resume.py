@@ -15,6 +15,8 @@ The variants of the run:
 
 * epoch: one process, a checkpoint at the end of every epoch;
 * inner: one process, a checkpoint every 3 steps of epochs of 5;
+* teacher: the same with a second network, the mean teacher of
+  ``consistency_weight``;
 * two-processes: the same in two processes (gloo). A third of the kills meet
   one of the two only, and the run has to end at once by itself;
 * sharded: the same again by FlexibleRunner, the weights of a vision
@@ -125,6 +127,12 @@ def within_epochs(cfg: Config) -> None:
     cfg.default_hooks.checkpoint.update(by_epoch=False, interval=3)
 
 
+def teach(cfg: Config) -> None:
+    """A second network, whose weights follow those of the first."""
+    within_epochs(cfg)
+    cfg.model.consistency = dict(weight=1.0)
+
+
 def shard(cfg: Config) -> None:
     """Spread the weights of a vision transformer, which FSDP is for."""
     within_epochs(cfg)
@@ -142,6 +150,7 @@ def shard(cfg: Config) -> None:
 VARIANTS = {
     'epoch': (lambda cfg: None, 1),
     'inner': (within_epochs, 1),
+    'teacher': (teach, 1),
     'two-processes': (within_epochs, 2),
     'sharded': (shard, 2),
 }
