@@ -15,6 +15,8 @@ from mmprotomtl.utils.camera import Camera
 from mmprotomtl.utils.errors import DataFileError, check_choice
 from mmprotomtl.utils.files import write_file
 
+from .output import OutputInfo
+
 #: Whose way of scoring: ours, or that of a line of published tables.
 PROTOCOLS = ('default', 'invpt', 'mtinet', 'mtpsl')
 
@@ -433,6 +435,10 @@ class Task(ABC):
             )
         inverse = torch.from_numpy(np.linalg.inv(matrix)).to(logits)
         return torch.einsum('kc,nchw->nkhw', inverse, logits)
+
+    def output_info(self) -> OutputInfo:
+        """What the values of a prediction are; by default nothing is said."""
+        return OutputInfo()
 
     # -- evaluation and drawing ------------------------------------------
 

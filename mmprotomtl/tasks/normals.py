@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from mmprotomtl.registry import TASKS
 
 from .base import Task, masked_mean
+from .output import OutputInfo
 
 
 def unit_vectors(vectors: np.ndarray) -> np.ndarray:
@@ -120,6 +121,11 @@ class NormalsTask(Task):
     def predict(self, logits: Tensor) -> Tensor:
         """Unit vectors, ``N x 3 x H x W``."""
         return F.normalize(logits, dim=1)
+
+    def output_info(self) -> OutputInfo:
+        """Components of a unit vector."""
+        unit = 'unit vector (x right, y down, z forward)'
+        return OutputInfo(unit, value_range=(-1.0, 1.0))
 
     def undo_view(
         self, logits: Tensor, flip: str | None, scale: float

@@ -1,5 +1,7 @@
 """Pictures of labels and predictions, task by task."""
 
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,33 @@ def write_picture(path: str | Path, picture: np.ndarray) -> None:
     if not done:
         raise OSError(f'{path}: the picture cannot be encoded')
     write_bytes(path, content.tobytes())
+
+
+#: Backends of matplotlib that draw into files and open no window.
+_FILES_ONLY = ('agg', 'cairo', 'pdf', 'pgf', 'ps', 'svg', 'template')
+
+
+def check_display() -> None:
+    """Check that a window can be opened; mmengine would wait for one for ever.
+
+    Raises:
+        ValueError: There is no display.
+    """
+    import matplotlib.pyplot as plt  # Slow, and needed by nothing else.
+
+    backend = str(plt.get_backend())
+    linux = sys.platform.startswith('linux')
+    named = any(os.environ.get(key) for key in ('DISPLAY', 'WAYLAND_DISPLAY'))
+    in_page = 'inline' in backend or 'nb' in backend.lower()
+    if backend.lower() in _FILES_ONLY or (
+        linux and not named and not in_page
+    ):
+        raise ValueError(
+            'show=True: there is no display to open a window on (DISPLAY and '
+            f'WAYLAND_DISPLAY are {"" if named else "not "}set, and '
+            f"matplotlib's backend is {backend}); save the pictures instead, "
+            'by out_dir (--out-dir, --show-dir)'
+        )
 
 
 @VISUALIZERS.register_module()
@@ -111,10 +140,28 @@ class MultiTaskLocalVisualizer(Visualizer):
             # Backends name files so.
             self.add_image(str(output_path('', name)), picture, step)
 
+    def show(self, *args: Any, **kwargs: Any) -> None:
+        """Open a window, see :meth:`mmengine.visualization.Visualizer.show`.
+
+        Raises:
+            ValueError: See :func:`check_display`.
+        """
+        check_display()
+        super().show(*args, **kwargs)
+
     def compose(
-        self, image: np.ndarray, rows: list[tuple[Any, ...]]
+        self,
+        image: np.ndarray,
+        rows: list[tuple[Any, ...]],
+        opacity: float = 1.0,
     ) -> np.ndarray:
         """The picture: the image, and a row for each (title, maps).
+
+        Args:
+            image: RGB, ``H x W x 3``.
+            rows: Titles and maps.
+            opacity: Share of the drawn map in its cell, 0 .. 1; the rest is
+                the image.
 
         Returns:
             RGB, uint8.
@@ -133,11 +180,13 @@ class MultiTaskLocalVisualizer(Visualizer):
             cells = [_titled(first if number == 0 else empty, title)]
             for name, task in self.tasks.items():
                 value = maps.get(name)
-                drawn = (
-                    np.full_like(first, 128)
-                    if value is None
-                    else task.draw(_array(value))
-                )
+                drawn = np.full_like(first, 128)
+                if value is not None:
+                    drawn = task.draw(_array(value))
+                    if opacity < 1:
+                        drawn = cv2.addWeighted(
+                            drawn, opacity, first, 1 - opacity, 0
+                        )
                 cells.append(_titled(drawn, name))
             lines.append(np.hstack(cells))
         return np.vstack(lines)

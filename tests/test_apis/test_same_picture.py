@@ -157,7 +157,7 @@ def same_pictures(drawn, infers, number=1):
     image = render(2, number, (H, W)).image
     row = lower_row(drawn[str(number)])
     for infer in infers:
-        done = infer(image)
+        done = infer(image, channel_order='rgb')
         (picture,) = done['visualization']
         assert np.array_equal(picture[:, W:], row)
         # And the photo is the same.
