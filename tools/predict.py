@@ -60,7 +60,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--trust-checkpoint', action='store_true', help=TRUST)
     args = parser.parse_args()
     if args.model is None and args.weights is None:
-        parser.error('give --weights CKPT, or --model NAME with published ones')
+        parser.error(
+            'give --weights CKPT, or --model NAME with published ones'
+        )
     return args
 
 

@@ -227,7 +227,9 @@ class MultiTaskInferencer(BaseInferencer):
         """The test pipeline without what reads labels."""
         steps = image_pipeline(cfg)
         built = {
-            id(step): TRANSFORMS.build(step) if isinstance(step, dict) else step
+            id(step): TRANSFORMS.build(step)
+            if isinstance(step, dict)
+            else step
             for step in with_fit(cfg, steps, self.input_size)
         }
         check_pipeline([built[id(step)] for step in steps])
@@ -404,7 +406,7 @@ class MultiTaskInferencer(BaseInferencer):
         """Show and write what was asked for."""
         if settings.show:
             self.visualizer.show(result.picture, name, settings.wait_time)
-        if settings.pictures is not None:
+        if settings.pictures is not None and result.picture is not None:
             path = output_path(settings.pictures, name, '.png')
             write_picture(path, result.picture)
             result.files.append(str(path))

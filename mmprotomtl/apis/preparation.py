@@ -101,10 +101,11 @@ def resizes(steps: list[dict]) -> bool:
 
 def _pair(value: Any) -> tuple[int, int] | None:
     """A height and a width, if it is two whole numbers."""
-    if isinstance(value, (list, tuple)) and len(value) == 2:
-        if all(isinstance(v, int) and v > 0 for v in value):
-            return value[0], value[1]
-    return None
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        return None
+    if not all(isinstance(v, int) and v > 0 for v in value):
+        return None
+    return value[0], value[1]
 
 
 def input_shape(cfg: Mapping, steps: list[dict]) -> tuple[int, int] | None:

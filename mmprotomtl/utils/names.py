@@ -7,6 +7,7 @@ mmengine look for them; a checkout has them beside the package.
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ def home() -> Path:
         if (folder / INDEX).is_file() and (folder / 'configs').is_dir():
             return folder
     raise FileNotFoundError(
-        f'{PACKAGE / ".mim"}: no configs and tools there; install the wheel of '
-        'mmprotomtl, or run from a checkout'
+        f'{PACKAGE / ".mim"}: no configs and tools there; install the wheel '
+        'of mmprotomtl, or run from a checkout'
     )
 
 
@@ -123,7 +124,7 @@ def published_weights(name: str | Path) -> str | None:
     return str(first)
 
 
-class _HubConfig(Config):  # type: ignore[misc]
+class _HubConfig(Config):
     """Reads configs for ``mmengine.hub``, which builds what it reads."""
 
     @staticmethod
@@ -132,7 +133,7 @@ class _HubConfig(Config):  # type: ignore[misc]
         gets tasks and settings from the top level of the config.
         """
         parts = Path(filename).parts
-        if ('mmprotomtl', '.mim') not in zip(parts, parts[1:], strict=False):
+        if ('mmprotomtl', '.mim') not in pairwise(parts):
             return Config.fromfile(filename, *args, **kwargs)
         # This module is imported before the rest of the package.
         from mmprotomtl.engine import load_config

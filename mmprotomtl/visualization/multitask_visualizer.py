@@ -48,9 +48,7 @@ def check_display() -> None:
     linux = sys.platform.startswith('linux')
     named = any(os.environ.get(key) for key in ('DISPLAY', 'WAYLAND_DISPLAY'))
     in_page = 'inline' in backend or 'nb' in backend.lower()
-    if backend.lower() in _FILES_ONLY or (
-        linux and not named and not in_page
-    ):
+    if backend.lower() in _FILES_ONLY or (linux and not named and not in_page):
         raise ValueError(
             'show=True: there is no display to open a window on (DISPLAY and '
             f'WAYLAND_DISPLAY are {"" if named else "not "}set, and '

@@ -2,6 +2,7 @@
 
 import http.server
 import threading
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -120,7 +121,9 @@ def test_what_is_refused(given, error, told):
 
 
 def test_a_missing_url(server):
-    with pytest.raises(ValueError, match=r'/none\.png: cannot be fetched .*404'):
+    with pytest.raises(
+        ValueError, match=r'/none\.png: cannot be fetched .*404'
+    ):
         list(Inputs(f'{server}/none.png'))
 
 
@@ -155,13 +158,13 @@ def test_a_video_is_read_frame_by_frame(tmp_path):
 class Camera:
     """In place of cv2.VideoCapture: an endless webcam."""
 
-    opened: list = []
+    opened: ClassVar[list] = []
 
     def __init__(self, source):
         self.source, self.read_frames, self.released = source, 0, False
         Camera.opened.append(self)
 
-    def isOpened(self):  # noqa: N802
+    def isOpened(self):
         return self.source == 0
 
     def get(self, _):

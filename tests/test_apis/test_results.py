@@ -111,9 +111,7 @@ def test_files_of_predictions(infer, tmp_path):
     share = np.asarray(Image.open(tmp_path / 'out/pred/sal/0_a.png'))
     assert np.abs(share / 255 - result.sal[0]).max() < 0.5 / 255 + 1e-6
     # The folder has its outputs in it now, which are no images of it.
-    assert infer(tmp_path)['skipped'] == [
-        (str(tmp_path / 'out'), 'a folder')
-    ]
+    assert infer(tmp_path)['skipped'] == [(str(tmp_path / 'out'), 'a folder')]
     # Each of the two works alone.
     infer(IMAGE, pred_out_dir=tmp_path / 'maps', return_vis=False)
     assert (tmp_path / 'maps/depth/0_array.npy').is_file()
