@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import tracemalloc
 from pathlib import Path
 
@@ -14,11 +15,14 @@ from mmengine.runner import save_checkpoint
 from PIL import Image
 
 from mmprotomtl.apis import MultiTaskInferencer, inferencer
+from mmprotomtl.apis.preparation import image_pipeline, input_shape
 from mmprotomtl.engine import load_config
 from mmprotomtl.registry import MODELS
 from mmprotomtl.scenes.builder import CLASSES, PALETTE
 from mmprotomtl.scenes.renderer import render
 from mmprotomtl.testing import PLAIN, tiny_cfg
+from mmprotomtl.utils.names import models
+from tests.conftest import ROOT
 
 TASKS = dict(semseg=dict(num_classes=7), depth={}, normals={}, sal={})
 IMAGE = render(0, 3, (32, 48)).image
@@ -249,6 +253,12 @@ def test_the_size_that_a_pipeline_says(
     photo = np.zeros((600, 900, 3), np.uint8)
     result, seen = sizes_seen(infer, photo, monkeypatch)
     assert seen == [expected] and result.shape == (600, 900)
+    # One that stands: padding has a height and a width that it has to fit in.
+    upright = photo.transpose(1, 0, 2)
+    result, seen = sizes_seen(infer, upright, monkeypatch)
+    padded = 'Pad' in steps[0]['type']
+    assert seen[-1] == (expected if padded else expected[::-1])
+    assert result.shape == (900, 600)
     with pytest.raises(ValueError, match='input_size=.*pipeline'):
         MultiTaskInferencer(pipeline, weights, 'cpu', input_size=(64, 64))
 
@@ -283,3 +293,12 @@ def test_weights_that_say_nothing(cfg, weights, tmp_path):
     (result,) = infer(IMAGE)['predictions']
     assert result.trained_on == ((), (), None)
     assert json.dumps(result.trained_on)
+
+
+def test_every_config_says_the_size_of_its_name():
+    """What photos are reduced to is what the network was trained on."""
+    for name, entry in models().items():
+        whole = load_config(ROOT / entry['Config'])
+        sizes = re.search(r'-(\d+)x(\d+)-onelabel', name)
+        expected = tuple(map(int, sizes.groups()))
+        assert input_shape(whole, image_pipeline(whole)) == expected, name
