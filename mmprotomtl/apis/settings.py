@@ -9,7 +9,7 @@ from mmprotomtl.visualization import check_display
 
 @dataclass(frozen=True)
 class Settings:
-    """What is done with the predictions, see :meth:`.MultiTaskInferencer.stream`."""
+    """Arguments of a call, see ``MultiTaskInferencer.stream``."""
 
     channel_order: str = 'bgr'
     return_vis: bool = True
