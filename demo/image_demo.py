@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--out-file', help='where to save the picture')
     parser.add_argument('--device', help='where to run (default: a GPU)')
-    parser.add_argument('--opacity', type=float, default=1.0)
+    parser.add_argument('--opacity', type=float)
     parser.add_argument('--show', action='store_true', help='open a window')
     args = parser.parse_args()
     if not (args.out_file or args.show):

@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument('--output-fourcc', default='MJPG', help='its codec')
     parser.add_argument('--output-fps', type=float, default=15)
     parser.add_argument('--device', help='where to run (default: a GPU)')
-    parser.add_argument('--opacity', type=float, default=1.0)
+    parser.add_argument('--opacity', type=float)
     parser.add_argument('--show', action='store_true', help='open a window')
     parser.add_argument('--wait-time', type=float, default=0.001)
     parser.add_argument(

@@ -40,7 +40,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', help='where to run (default: a GPU)')
     parser.add_argument('--batch-size', type=int, default=1)
     parser.add_argument(
-        '--opacity', type=float, default=1.0,
+        '--opacity', type=float,
         help='share of the prediction in its picture; the rest is the photo',
     )  # fmt: skip
     parser.add_argument(

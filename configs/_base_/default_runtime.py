@@ -22,10 +22,13 @@ default_hooks = dict(
     checkpoint_fit=dict(type='CheckpointFitHook'),
     selection=dict(type='CheckpointSelectionHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='MultiTaskVisualizationHook'),
+    visualization=dict(
+        type='MultiTaskVisualizationHook', val_interval=10, val_images=4
+    ),
     iter_seed=dict(type='IterSeedHook'),
     task_check=dict(type='TaskCheckHook'),
     non_finite_loss=dict(type='NonFiniteLossHook'),
+    labelled_loss=dict(type='LabelledLossHook'),
     prototype_log=dict(type='PrototypeLogHook'),
     metrics_file=dict(type='MetricsFileHook'),
     schedule=dict(type='ScheduleHook'),

@@ -277,8 +277,8 @@ class MultiTaskInferencer(BaseInferencer):
                 them; ``pred_out_dir``: a folder in it for the predictions,
                 ``<task>/<name>.png`` or ``.npy`` as ``tools/test.py --out``
                 writes them; each of the two also works without ``out_dir``.
-                ``opacity``: share of the prediction in its picture, 0 .. 1
-                (default 1); the rest is the photo.
+                ``opacity``: share of the prediction in its picture, 0 .. 1;
+                the rest is the photo (default: the visualizer's ``overlay``).
 
         Returns:
             An iterator of results. Files are written as it goes.
@@ -346,7 +346,7 @@ class MultiTaskInferencer(BaseInferencer):
     ) -> np.ndarray:
         """The photo and its predictions side by side."""
         return self.visualizer.compose(
-            photo.pixels, [('prediction', maps)], settings.opacity
+            photo.pixels, [('prediction', maps)], opacity=settings.opacity
         )
 
     def _write(

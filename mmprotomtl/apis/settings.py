@@ -18,7 +18,7 @@ class Settings:
     out_dir: str | Path = ''
     img_out_dir: str | Path = ''
     pred_out_dir: str | Path = ''
-    opacity: float = 1.0
+    opacity: float | None = None
 
     @property
     def pictures(self) -> Path | None:
@@ -45,7 +45,7 @@ class Settings:
                 allowed.
             OSError: A folder cannot be written to.
         """
-        if not 0 <= self.opacity <= 1:
+        if self.opacity is not None and not 0 <= self.opacity <= 1:
             raise ValueError(
                 f'opacity={self.opacity!r} is not allowed: choose 0 (the '
                 'photo alone) .. 1 (the prediction alone)'

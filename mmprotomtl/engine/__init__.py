@@ -11,6 +11,7 @@ from .early_stopping_hook import EarlyStoppingHook
 from .feature_cache_hook import FeatureCacheHook
 from .find_checkpoint import check_whole, latest_checkpoint, settle_resume
 from .finite_predictions_hook import FinitePredictionsHook
+from .labelled_loss_hook import LabelledLossHook
 from .metrics_file_hook import MetricsFileHook
 from .non_finite_loss_hook import NonFiniteLossHook
 from .optimizers import BFloat16OptimWrapper
@@ -39,6 +40,7 @@ __all__ = [
     'FeatureCacheHook',
     'FinitePredictionsHook',
     'IterSeedHook',
+    'LabelledLossHook',
     'MetricsFileHook',
     'MultiTaskRunner',
     'MultiTaskVisualizationHook',

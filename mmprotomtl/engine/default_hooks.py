@@ -17,6 +17,7 @@ ADDED = dict(
     schedule=dict(type='ScheduleHook'),
     same_run=dict(type='SameRunHook'),
     finite_predictions=dict(type='FinitePredictionsHook'),
+    labelled_loss=dict(type='LabelledLossHook'),
 )
 #: Those that mmengine's runner adds itself, and leaves out if they are None.
 _MMENGINE = (

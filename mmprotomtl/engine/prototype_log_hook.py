@@ -7,6 +7,9 @@ from prettytable import PrettyTable
 
 from mmprotomtl.registry import HOOKS
 from mmprotomtl.utils.dist import unwrap
+from mmprotomtl.utils.drawing import heat_map
+
+from .sample_hooks import training_step
 
 
 @HOOKS.register_module()
@@ -17,7 +20,8 @@ class PrototypeLogHook(Hook):
     matrix of mean affinities is a table in the text log and
     ``affinity/<task>/<prototype>`` in ``scalars.json``; row: features of a
     task, column: the prototypes of a task together, or a prototype that
-    belongs to no task. A neck without prototypes has nothing to log.
+    belongs to no task. After each validation the backends get it as a picture,
+    ``affinity``. A neck without prototypes has nothing to log.
 
     Args:
         interval: Iterations between two looks; None: as between two lines of
@@ -29,6 +33,7 @@ class PrototypeLogHook(Hook):
 
     def __init__(self, interval: int | None = None) -> None:
         self.interval = interval
+        self._latest: tuple[list[str], list[str], np.ndarray] | None = None
 
     def after_train_iter(
         self,
@@ -54,6 +59,7 @@ class PrototypeLogHook(Hook):
         slots = tasks + [
             f'slot {i}' for i in range(len(tasks), affinity.shape[1])
         ]
+        self._latest = tasks, slots, affinity
         if last:
             runner.logger.info(_table(tasks, slots, affinity))
         runner.visualizer.add_scalars(
@@ -64,6 +70,18 @@ class PrototypeLogHook(Hook):
             },
             step=runner.iter + 1,
         )
+
+    def after_val_epoch(
+        self, runner: Runner, metrics: dict[str, float] | None = None
+    ) -> None:
+        """Draw the affinities that were found last."""
+        del metrics
+        if self._latest is None:
+            return
+        tasks, slots, affinity = self._latest
+        title = 'mean affinity of features (rows) to prototypes (columns)'
+        picture = heat_map(affinity, tasks, slots, title)
+        runner.visualizer.add_image('affinity', picture, training_step(runner))
 
 
 def _log_interval(runner: Runner) -> int:

@@ -92,6 +92,8 @@ class FeatureConsistency(nn.Module):
         self.neck = copy.deepcopy(neck).requires_grad_(False)
         self.head = copy.deepcopy(head).requires_grad_(False)
         self.register_buffer('steps', torch.zeros((), dtype=torch.long))
+        #: Name of the loss -> number of pairs that its last value is made of.
+        self.counted: dict[str, Tensor] = {}
         self.register_load_state_dict_pre_hook(_start_anew)
         self.train(False)
 
@@ -152,6 +154,7 @@ class FeatureConsistency(nn.Module):
             features.features[0].new_zeros((), dtype=torch.float32),
         )
         count = total.new_full((), sum(map(len, pairs)))
+        self.counted = {'consistency.loss': count}
         count = sum_over_ranks(count).clamp(min=1)
         # DDP averages gradients over ranks.
         loss = self.weight * total * get_world_size() / count

@@ -15,6 +15,7 @@ from mmprotomtl.utils.camera import Camera
 from mmprotomtl.utils.errors import DataFileError, check_choice
 from mmprotomtl.utils.files import write_file
 
+from .explained import Explained
 from .output import OutputInfo
 
 #: Whose way of scoring: ours, or that of a line of published tables.
@@ -24,7 +25,7 @@ PROTOCOLS = ('default', 'invpt', 'mtinet', 'mtpsl')
 UNLABELLED = (224, 224, 192)
 
 
-class Task(ABC):
+class Task(Explained, ABC):
     """All that a task's name means, asked by every stage of the pipeline.
 
     A label is canonical when :meth:`check_label` returned it: an array ``H x

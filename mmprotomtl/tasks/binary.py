@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from mmprotomtl.utils.drawing import bar
 from mmprotomtl.utils.errors import DataFileError
 
 from .base import UNLABELLED, Task, save_gray
@@ -17,6 +18,7 @@ class BinaryTask(Task):
     """
 
     label_kind: str = 'binary'
+    over_photo: ClassVar[bool] = True
     #: Share of the valid pixels that can be 1 in a whole data set.
     plausible_share: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
@@ -70,3 +72,12 @@ class BinaryTask(Task):
         picture = np.repeat(gray[..., None], 3, axis=2)
         picture[unlabelled] = UNLABELLED
         return picture
+
+    def legend(self, values: Sequence[np.ndarray], width: int) -> np.ndarray:
+        """Black is a no, white a yes, gray the probability between them."""
+        key = bar(
+            np.linspace(0, 255, 128)[:, None].repeat(3, 1),
+            ('0 = no', '1 = yes (probability)'),
+            width,
+        )
+        return np.vstack([key, self.unknown_key(values, width)])

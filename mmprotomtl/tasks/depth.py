@@ -1,7 +1,8 @@
 """Depth."""
 
+import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import cv2
 import numpy as np
@@ -74,7 +75,7 @@ class DepthTask(Task):
                 'disparity, of whose surface the normals are not known'
             )
         self.guide_weight = slope_weight
-        self.unit = unit
+        self.unit = self.error_unit = unit
         self.draw_range = draw_range
 
     @property
@@ -212,9 +213,7 @@ class DepthTask(Task):
         """Near is warm, far is cold (for disparity the other way round)."""
         value = value[0].astype(np.float32)
         known = value > 0
-        low, high = self.draw_range or (
-            (value[known].min(), value[known].max()) if known.any() else (0, 1)
-        )
+        low, high = self.draw_range or _ends([value])
         level = np.clip((value - low) / max(high - low, 1e-6), 0, 1)
         level = level if self.unit == 'disparity' else 1 - level
         picture = cv2.applyColorMap(
@@ -222,3 +221,23 @@ class DepthTask(Task):
         )[..., ::-1].copy()
         picture[~known] = 0
         return picture
+
+    def on_one_scale(self, values: Sequence[np.ndarray]) -> Self:
+        """Without a ``draw_range``, all are drawn from the least to the
+        largest value in any of them.
+        """
+        task = copy.copy(self)
+        task.draw_range = self.draw_range or _ends(values)
+        return task
+
+    def legend(self, values: Sequence[np.ndarray], width: int) -> np.ndarray:
+        """A bar of the colours, with its ends in the unit of the task."""
+        ends = self.draw_range or _ends(values)
+        scale = self.on_one_scale(values).colour_bar(*ends, width, self.unit)
+        return np.vstack([scale, self.unknown_key(values, width)])
+
+
+def _ends(values: Sequence[np.ndarray]) -> tuple[float, float]:
+    """The least and the largest known value of some maps."""
+    known = np.concatenate([value[value > 0] for value in values])
+    return (float(known.min()), float(known.max())) if known.size else (0, 1)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmprotomtl.registry import TASKS
+from mmprotomtl.utils.drawing import LINE, blank, text_width, write
 
 from .base import Task, masked_mean
 from .output import OutputInfo
@@ -49,6 +50,7 @@ class NormalsTask(Task):
     }
     default_metric: ClassVar[str] = 'mErr'
     made_of: ClassVar[str | None] = 'normals'
+    error_unit: str = 'degrees'
 
     @property
     def out_channels(self) -> int:
@@ -142,3 +144,51 @@ class NormalsTask(Task):
         picture = ((value + 1) * 127.5).round().clip(0, 255).astype(np.uint8)
         picture[:, (value == 0).all(0)] = 0
         return picture.transpose(1, 2, 0)
+
+    def legend(self, values: Sequence[np.ndarray], width: int) -> np.ndarray:
+        """A ball as the camera sees it: a surface has the colour of the side
+        of the ball that faces the same way.
+        """
+        side = 61
+        ball = self.draw(_ball(side))
+        ball[np.hypot(*_offsets(side)) > 1] = 255
+        above, below = 'faces up', 'faces down'
+        picture = blank(side + 2 * LINE, width)
+        left = (width - side) // 2
+        picture[LINE : LINE + side, left : left + side] = ball
+        middle = LINE + side // 2 - LINE // 2
+        for words, x, y in (
+            (above, (width - text_width(above)) // 2, 0),
+            (below, (width - text_width(below)) // 2, LINE + side),
+            ('left', left - text_width('left') - 4, middle),
+            ('right', left + side + 4, middle),
+        ):
+            write(picture, words, x, y)
+        return np.vstack([picture, self.unknown_key(values, width)])
+
+    def error(self, pred: np.ndarray, label: np.ndarray) -> np.ndarray | None:
+        """The angle between the two vectors, in degrees."""
+        if pred.shape != label.shape:
+            return None
+        lengths = np.linalg.norm(pred, axis=0) * np.linalg.norm(label, axis=0)
+        cosine = (pred * label).sum(0) / np.maximum(lengths, 1e-6)
+        angle = np.degrees(np.arccos(cosine.clip(-1, 1)))
+        return self.where_valid(angle, label)
+
+
+def _offsets(side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of each pixel of a square from its middle, right and down, in units of
+    half its side: two arrays ``side x side``.
+    """
+    down, right = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    return right, down
+
+
+def _ball(side: int) -> np.ndarray:
+    """The normals of a ball before the camera, ``3 x side x side``; those
+    outside of it are 0.
+    """
+    right, down = _offsets(side)
+    towards = 1 - right**2 - down**2
+    normals = np.stack([right, down, -np.sqrt(towards.clip(0))])
+    return np.where(towards >= 0, normals, 0).astype(np.float32)

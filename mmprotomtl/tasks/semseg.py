@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from mmprotomtl.registry import TASKS
 from mmprotomtl.utils.camera import Camera
+from mmprotomtl.utils.drawing import swatches
 from mmprotomtl.utils.edges import known_edges
 from mmprotomtl.utils.errors import DataFileError
 
@@ -50,6 +51,7 @@ class SemSegTask(Task):
     default_metric: ClassVar[str] = 'mIoU'
     label_settings: ClassVar[Sequence[str]] = ('num_classes', 'classes')
     shown_settings: ClassVar[Sequence[str]] = ('classes', 'palette')
+    over_photo: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -225,3 +227,17 @@ class SemSegTask(Task):
         known = (ids >= 0) & (ids < self.num_classes)
         picture[known] = self.palette[ids[known]]
         return picture
+
+    def legend(self, values: Sequence[np.ndarray], width: int) -> np.ndarray:
+        """The classes in the maps, by name, and what is none."""
+        found = np.unique(
+            np.concatenate([value[0].ravel() for value in values])
+        )
+        entries = [
+            (self.palette[i], name)
+            for i, name in enumerate(self.classes)
+            if i in found
+        ]
+        if len(entries) < len(found):
+            entries.append((np.array(UNLABELLED), 'unlabelled'))
+        return swatches(entries, width)

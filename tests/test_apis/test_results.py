@@ -122,13 +122,23 @@ def test_files_of_predictions(infer, tmp_path):
 
 
 def test_opacity(infer):
-    def cell(**kwargs):
-        out = infer(IMAGE, channel_order='rgb', **kwargs)
-        return out['visualization'][0][18:, 48:96].astype(float)
+    """Of every task; photo and prediction of a cell where the sheet says."""
+    maps = dict(infer(IMAGE)['predictions'][0])
+    places = infer.visualizer.sheet(IMAGE, [('prediction', maps)]).places
 
-    full, half = cell(), cell(opacity=0.5)
-    assert np.array_equal(cell(opacity=0), IMAGE)
-    assert np.abs(half - (full + IMAGE) / 2).max() <= 1
+    def cell(key, **kwargs):
+        out = infer(IMAGE, channel_order='rgb', **kwargs)
+        top, left, height, width = places[key]
+        picture = out['visualization'][0].astype(float)
+        return picture[top : top + height, left : left + width]
+
+    photo = cell(('photo', ''))
+    for name in maps:
+        key = name, 'prediction'
+        full, half = cell(key, opacity=1), cell(key, opacity=0.5)
+        assert np.array_equal(cell(key, opacity=0), photo)
+        assert np.abs(half - (full + photo) / 2).max() <= 1
+        assert not np.array_equal(full, photo)
     for wrong in (1.5, -0.1):
         with pytest.raises(ValueError, match='opacity=.* not allowed'):
             infer(IMAGE, opacity=wrong)

@@ -56,7 +56,7 @@ def test_they_are_run_in_the_order_of_before(tmp_path):
     cfg = load_config(ROOT / DEMO, SMALL)
     found = hooks_of(cfg, tmp_path)
     assert found == [
-        'SameRunHook', 'RuntimeInfoHook', 'CheckpointFitHook',
+        'LabelledLossHook', 'SameRunHook', 'RuntimeInfoHook', 'CheckpointFitHook',
         'CheckpointSelectionHook', 'IterSeedHook', 'ScheduleHook',
         'FinitePredictionsHook', 'NonFiniteLossHook', 'IterTimerHook',
         'DistSamplerSeedHook', 'MultiTaskVisualizationHook', 'TaskCheckHook',

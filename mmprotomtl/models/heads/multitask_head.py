@@ -55,6 +55,8 @@ class MultiTaskHead(BaseModule):
         # Number of labels with a valid pixel per task since the start of the
         # run, for the check that every task is trained.
         self.register_buffer('labels_seen', torch.zeros(len(tasks)), False)
+        #: Name of a loss -> number of images that its last value is made of.
+        self.counted: dict[str, Tensor] = {}
 
     @property
     def reads_memory(self) -> bool:
@@ -100,8 +102,9 @@ class MultiTaskHead(BaseModule):
     ) -> dict[str, Tensor]:
         """Compute the weighted loss of each task.
 
-        A task without a label in the batch has loss 0. Its parameters still
-        get a gradient (of zeros), which DDP requires.
+        A task without a label in the batch has loss 0, and its number in
+        :attr:`counted` is 0. Its parameters still get a gradient (of zeros),
+        which DDP requires.
 
         Args:
             features: Output of the neck.
@@ -128,13 +131,15 @@ class MultiTaskHead(BaseModule):
             [[*a, *b] for a, b in zip(pairs, guides, strict=True)],
         )
         losses, labelled, unused, guided = [], [], 0, {}
+        self.counted = {}
         for task, predictor, feature, rows, guide in zip(
             self.tasks.values(), self.predictors, refined, pairs, guides,
             strict=True,
         ):  # fmt: skip
             logits = predictor(feature)
             if task.guide_weight:
-                guided[f'{task.name}.loss_guided'] = _guided_loss(
+                key = f'{task.name}.loss_guided'
+                guided[key], self.counted[key] = _guided_loss(
                     task, logits[len(rows) :], guide, data_samples
                 )
                 logits = logits[: len(rows)]
@@ -150,7 +155,12 @@ class MultiTaskHead(BaseModule):
             losses.append(spread(loss, rows, len(data_samples)))
             labelled.append(spread(count > 0, rows, len(data_samples)))
         has_label = torch.stack(labelled, 1)
-        self.labels_seen += has_label.sum(0)
+        seen = has_label.sum(0)
+        self.labels_seen += seen
+        self.counted |= {
+            f'{name}.loss': count
+            for name, count in zip(self.tasks, seen, strict=True)
+        }
         total = reduce_over_labels(
             torch.stack(losses, 1), has_label, self.reduction
         )
@@ -210,7 +220,7 @@ def _guided_loss(
     logits: Tensor,
     guide: dict[int, Tensor],
     data_samples: list[MultiTaskDataSample],
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """The weighted loss of a task by labels of others: the sum over images,
     divided by their number in the batch.
 
@@ -219,17 +229,21 @@ def _guided_loss(
         logits: Of the guided images, in their order.
         guide: What :func:`_find_guides` returned.
         data_samples: All samples of the batch.
+
+    Returns:
+        The loss, and the number of images that it is made of.
     """
     if not guide:
-        return logits.sum() * 0
+        return logits.sum() * 0, logits.new_zeros(())
     label = torch.stack(list(guide.values()))
     rays = torch.stack([data_samples[i].rays for i in guide])
     with torch.autocast(logits.device.type, enabled=False):
         logits = F.interpolate(
             logits.float(), label.shape[-2:], mode='bilinear'
         )
-        loss, _ = task.guide_loss(logits, label, rays)
-    return task.guide_weight * loss.sum() / len(data_samples)
+        loss, count = task.guide_loss(logits, label, rays)
+    total = task.guide_weight * loss.sum() / len(data_samples)
+    return total, (count > 0).sum()
 
 
 def _task_loss(

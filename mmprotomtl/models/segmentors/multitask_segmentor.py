@@ -218,6 +218,15 @@ class MultiTaskSegmentor(BaseSegmentor):
             )
         return losses
 
+    def losses_counted(self) -> dict[str, Tensor]:
+        """Of how many images, or pairs, of this process the last values of
+        some losses are made: name -> number. A loss of none is 0.
+        """
+        found: dict[str, Tensor] = {}
+        for part in (self.head, self.neck, self.consistency):
+            found |= getattr(part, 'counted', {})
+        return found
+
     @torch.no_grad()
     def predict(
         self,
