@@ -112,8 +112,12 @@ def test_a_turned_photograph(infer, tmp_path, turn):
         assert np.array_equal(found['predictions'][0][name], value), name
     picture = found['visualization'][0]
     assert np.array_equal(picture, expected['visualization'][0])
-    height, width = upright.shape[:2]
-    assert np.array_equal(picture[18 : 18 + height, :width], upright)
+    maps = dict(found['predictions'][0])
+    sheet = infer.visualizer.sheet(upright, [('prediction', maps)])
+    top, left, height, width = sheet.places['photo', '']
+    factor = width // upright.shape[1]
+    photo = picture[top : top + height, left : left + width]
+    assert np.array_equal(photo[::factor, ::factor], upright)
 
 
 def test_forms_of_one_image(infer, tmp_path):

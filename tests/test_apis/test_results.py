@@ -231,9 +231,8 @@ def test_a_large_photo(infer, shape, monkeypatch):
     assert result.photo_shape == shape
     assert max(result.shape) == 1280 and min(result.shape) == 960
     assert result.depth.shape[1:] == result.shape
-    assert result.picture.shape == (960 + 18, 1280 * 5, 3) or (
-        result.picture.shape == (1280 + 18, 960 * 5, 3)
-    )
+    # Pictures are for a screen.
+    assert max(result.picture.shape) <= 1600
     # Seven maps of floats and six pictures of 1.2 million pixels, and copies.
     assert held < 300e6, held
 
