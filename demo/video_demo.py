@@ -36,8 +36,8 @@ def main() -> None:
     infer = MultiTaskInferencer(
         args.config, args.checkpoint, args.device, max_side=args.max_side
     )
-    # Keys of colours are as high as there are classes in a frame, and all frames
-    # of a video have one size.
+    # Keys of colours are as high as there are classes in a frame, and all
+    # frames of a video have one size.
     infer.visualizer.legends = False
     is_index = args.video.isdecimal() and not Path(args.video).exists()
     source = int(args.video) if is_index else args.video

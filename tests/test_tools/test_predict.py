@@ -123,6 +123,8 @@ def test_video_demo(photos, weights, tiny_config, expected, capsys):
     photo = frames[2][top : top + high, left : left + wide, ::-1].astype(int)
     image = cv2.resize(IMAGES[0], (wide, high), interpolation=0).astype(int)
     assert np.abs(photo - image).mean() < 12
+    with pytest.raises(SystemExit, match='cannot be written'):
+        run('demo/video_demo.py', *args, '--output-file', 'none/out.avi')
 
 
 def photo_place(maps):
@@ -130,5 +132,3 @@ def photo_place(maps):
     visualizer = MultiTaskLocalVisualizer(tasks=TASKS)
     rows = [('prediction', dict(maps))]
     return visualizer.sheet(IMAGES[0], rows).places['photo', '']
-    with pytest.raises(SystemExit, match='cannot be written'):
-        run('demo/video_demo.py', *args, '--output-file', 'none/out.avi')
