@@ -26,10 +26,9 @@ def write_mim(target: Path, link: bool) -> None:
         else:
             skip = shutil.ignore_patterns('__pycache__')
             shutil.copytree(ROOT / name, place, ignore=skip)
-    files = sorted((ROOT / 'configs').glob('*/metafile.yml'))
-    lines = [f'  - {file.relative_to(ROOT).as_posix()}' for file in files]
-    index = '\n'.join(['Import:', *lines])
-    (target / 'model-index.yml').write_text(index + '\n')
+    index = target / 'model-index.yml'
+    index.unlink(missing_ok=True)
+    shutil.copy(ROOT / index.name, index)
 
 
 class BuildWithMim(build_py):

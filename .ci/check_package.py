@@ -28,6 +28,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from mmengine.hub import get_config
 
 import mmprotomtl
 from mmprotomtl.engine import load_config
@@ -48,6 +49,10 @@ for name in index['Import']:
 configs = [load_config(mim / model['Config']) for model in models]
 assert configs, 'no model in the metafiles'
 assert len(list(mim.glob('configs/*/*.py'))) >= len(configs)
+# By their names, through mmengine.
+for model in models:
+    name = model['Config'].removeprefix('configs/')
+    assert get_config(f'mmprotomtl::{name}').model.tasks, name
 tiny = next(c for c in configs if c.model.backbone.type.endswith('ResNet'))
 network = MODELS.build(tiny.model)
 count = sum(p.numel() for p in network.parameters())
@@ -84,6 +89,8 @@ def check_install(archive: Path, place: Path) -> None:
     run(python, '-c', PROBE, cwd=place)
     tools = fresh / 'mmprotomtl' / '.mim' / 'tools'
     run(python, tools / 'train.py', '--help', cwd=place)
+    command = place / 'venv' / 'bin' / 'mmprotomtl'
+    run(command, 'train', '--help', cwd=place)
 
 
 def files_of_wheel(archive: Path) -> set[str]:

@@ -125,16 +125,8 @@ class Driver:
         # compare.py names a method after the file of its config.
         config = home / f'{run.arm}.py'
         run.config.dump(config)
-        train: list[Any] = [
-            ROOT / 'tools/train.py',
-            config,
-            '--work-dir',
-            home,
-        ]
-        if latest_checkpoint(home):
-            # Otherwise --resume would pass over a `load_from` of the arm.
-            train.append('--resume')
-        self._call(train, home, 'train')
+        train = [ROOT / 'tools/train.py', config, '--work-dir', home]
+        self._call([*train, '--resume'], home, 'train')
         checkpoint = latest_checkpoint(home)
         test = [ROOT / 'tools/test.py', config, checkpoint]
         tested = home / 'test'

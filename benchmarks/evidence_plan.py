@@ -55,7 +55,9 @@ NOT_DEFINING = (
     'num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory',
     'folder', 'out_file', 'val_interval',
 )  # fmt: skip
-NOT_DEFINING_HOOKS = ('logger', 'timer', 'checkpoint', 'visualization')
+NOT_DEFINING_HOOKS = (
+    'logger', 'timer', 'checkpoint', 'visualization', 'labelled_loss',
+)  # fmt: skip
 
 
 class Run(NamedTuple):

@@ -44,6 +44,7 @@ STRATEGIES = Registry(
 
 # We add nothing to these, but mmengine warns where a scope has none.
 for _parent, _folders in (
+    (mmengine.registry.FUNCTIONS, ()),
     (mmseg.registry.RUNNER_CONSTRUCTORS, ()),
     (mmseg.registry.LOOPS, ()),
     (mmseg.registry.MODEL_WRAPPERS, ()),

@@ -25,7 +25,7 @@ from mmprotomtl.tasks import Task
 
 ROOT = Path(mmprotomtl.__file__).parents[1]
 #: Not rooms of their own, or their modules are what is imported.
-NO_FACE = ('registry', 'testing', 'utils', 'version')
+NO_FACE = ('__main__', 'registry', 'testing', 'utils', 'version')
 ROOMS = sorted(
     module.name
     for module in pkgutil.iter_modules(mmprotomtl.__path__)

@@ -97,10 +97,10 @@ def main() -> None:
         cfg.randomness = dict(cfg.get('randomness', {}), seed=args.seed)
     if args.amp is not None:
         use_mixed_precision(cfg, args.amp)
-    if args.resume not in (None, 'auto'):
-        cfg.resume, cfg.load_from = True, args.resume
+    if args.resume == 'auto':
+        cfg.resume = 'auto'
     elif args.resume:
-        cfg.resume, cfg.load_from = True, None
+        cfg.resume, cfg.load_from = True, args.resume
     if args.resume_anyway:
         if not cfg.get('resume') or 'same_run' not in cfg.default_hooks:
             raise SystemExit(

@@ -1,5 +1,6 @@
 """What a user calls from Python."""
 
 from .inferencer import MultiTaskInferencer
+from .result import MultiTaskResult, TrainingData
 
-__all__ = ['MultiTaskInferencer']
+__all__ = ['MultiTaskInferencer', 'MultiTaskResult', 'TrainingData']

@@ -1,122 +1,50 @@
-"""Predict all tasks of single images."""
+"""Predict all tasks of images and videos."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 from mmengine.infer import BaseInferencer
+from mmengine.infer.infer import track
+from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 from torch import nn
 
-from mmprotomtl.datasets.transforms import (
-    LoadMultiTaskAnnotations,
-    PartialAnnotation,
-)
-from mmprotomtl.datasets.transforms.allowed import check_pipeline
-from mmprotomtl.datasets.transforms.loading import load_image
-from mmprotomtl.datasets.transforms.partial_annotation import is_step
+from mmprotomtl.datasets.transforms import check_pipeline
 from mmprotomtl.datasets.unwrap import leaf_datasets
-from mmprotomtl.engine import checkpoint_meta, share_tasks, take_facts
-from mmprotomtl.loading.checkpoint_files import trust
+from mmprotomtl.engine import (
+    checkpoint_meta,
+    save_predictions,
+    share_tasks,
+    take_facts,
+)
+from mmprotomtl.loading import trust
 from mmprotomtl.loading.stored_config import read_stored_config
 from mmprotomtl.models.checkpoint_fit import (
     check_meaning,
     check_weights,
     weights_of,
 )
-from mmprotomtl.readers import image_file
 from mmprotomtl.registry import INFERENCERS, TRANSFORMS
 from mmprotomtl.structures import MultiTaskDataSample
+from mmprotomtl.utils.errors import DataFileError
 from mmprotomtl.utils.files import output_path
+from mmprotomtl.utils.names import published_weights
+from mmprotomtl.utils.old_configs import read_config
 from mmprotomtl.visualization import write_picture
 
+from .inputs import Inputs, Photo, is_endless
+from .preparation import image_pipeline, input_shape, stored_config, with_fit
+from .result import MultiTaskResult, TrainingData, infos, training_data
+from .settings import Settings
 
-class _Picture(NamedTuple):
-    """An image in memory, in the place of a file."""
-
-    pixels: np.ndarray
-    path: str = 'array'
-
-    def load(self) -> np.ndarray:
-        """The image."""
-        return self.pixels
-
-
-def _file(image: str | Path | np.ndarray) -> Any:
-    """What the pipeline reads an image from."""
-    return (
-        _Picture(image) if isinstance(image, np.ndarray) else image_file(image)
-    )
-
-
-def stored_config(checkpoint: str, trust_checkpoint: bool = False) -> Config:
-    """The config of the run that wrote a checkpoint.
-
-    Args:
-        checkpoint: The file.
-        trust_checkpoint: Whether to execute the text as Python, as mmengine
-            does it; else only plain values are read.
-
-    Raises:
-        ValueError: The checkpoint holds none, or one that would have to be
-            executed, see
-            :func:`mmprotomtl.loading.stored_config.read_stored_config`.
-    """
-    text = checkpoint_meta(checkpoint).get('cfg')
-    if text is None:
-        raise ValueError(
-            f'{checkpoint} holds no config: give the config file as `model`'
-        )
-    if not trust_checkpoint:
-        return read_stored_config(text, str(checkpoint))
-    return Config.fromstring(text, file_format='.py')
-
-
-def image_pipeline(cfg: Mapping) -> list[dict]:
-    """The steps by which a config makes the network's input of an image.
-
-    They are those of the test data set, or of the validation data set where
-    there is no test; without the steps that read or hide labels.
-
-    Args:
-        cfg: The config of a run.
-
-    Raises:
-        ValueError: There is no such data set, or it consists of several that
-            treat images differently.
-    """
-    for loader in ('test_dataloader', 'val_dataloader'):
-        dataset = (cfg.get(loader) or {}).get('dataset')
-        if dataset:
-            break
-    else:
-        raise ValueError(
-            'the config has neither test_dataloader nor val_dataloader: the '
-            'pipeline of its data set says how an image is prepared for the '
-            'network; add one of them'
-        )
-    found = {
-        place: [
-            step
-            for step in part.get('pipeline') or []
-            if not is_step(step, LoadMultiTaskAnnotations, PartialAnnotation)
-        ]
-        for place, part in leaf_datasets(dataset, f'{loader}.dataset')
-    }
-    (first, steps), *others = found.items()
-    for place, other in others:
-        if other != steps:
-            raise ValueError(
-                f'{first} and {place} treat images differently, so that it is '
-                f'not clear how to prepare one: {steps} and {other}. Give all '
-                'parts the same steps, or set test_dataloader.dataset to one '
-                'of the parts'
-            )
-    return steps
+#: Most bytes of results that one call returns; more have to be streamed.
+MAX_HELD = 4 << 30
 
 
 @INFERENCERS.register_module()
@@ -125,19 +53,29 @@ class MultiTaskInferencer(BaseInferencer):
 
     Example::
 
-        infer = MultiTaskInferencer(config, checkpoint)
-        maps = infer('photo.jpg', out_dir='out')['predictions'][0]
-        maps['depth']      # 1 x H x W, metres
-        maps['semseg']     # 1 x H x W, classes
+        infer = MultiTaskInferencer(weights='epoch_200.pth')
+        result = infer('photo.jpg', out_dir='out')['predictions'][0]
+        result.depth                 # 1 x H x W; result['depth'] is the same
+        result.info['depth'].unit    # 'metres'
+        for result in infer.stream('video.mp4', pred_out_dir='maps'):
+            ...                      # one frame at a time
 
-    Images are files (photographs, which are turned upright as their EXIF
-    orientation says, or ``.npy``), folders of them, or RGB arrays ``H x W x
-    3`` (uint8, or floating point in 0 .. 1).
+    Given can be: a file (photographs, turned upright as their EXIF orientation
+    says, or ``.npy``, RGB), a URL, a folder or a glob pattern (files that are
+    no images are skipped and counted), an array ``H x W x 3`` or a tensor
+    ``3 x H x W`` (uint8, or floating point in 0 .. 1; a fourth dimension in
+    front is several images), a PIL image, a video, the index of a webcam, or
+    a list or generator of these.
+
+    Images are reduced to the size that the config gives the network
+    (:class:`~mmprotomtl.apis.preparation.FitInput`); predictions have the size
+    of the photo, or ``max_side`` pixels on the longer side if that is less.
 
     Args:
         model: Config file, config, or name of a model in a metafile; None:
             the config that is stored in ``weights``.
-        weights: Checkpoint.
+        weights: Checkpoint. None: the published weights of a name, or a
+            random network for a config, with a warning.
         device: Where to run; None: a GPU if there is one.
         show_progress: Whether to show a progress bar.
         allow_partial: Whether ``weights`` of which only a part fits the model
@@ -145,30 +83,51 @@ class MultiTaskInferencer(BaseInferencer):
         trust_checkpoint: Whether ``weights`` may run code when they are
             loaded, and the config in them. Without it, files with anything
             but tensors and plain values are refused.
+        max_side: Longer side in pixels of the largest prediction and picture.
+        input_size: Height and width that images are reduced to for the
+            network, in place of those that the config says; where its
+            pipeline resizes or pads, set them there.
 
     Raises:
         ValueError: The weights are not those of the model, or were trained
-            for other classes or another unit; lists what does not fit.
+            for other classes or another unit; lists what does not fit. Or
+            ``model`` is a name for which no weights are published.
         DataFileError: The weights, or the config in them, hold what could run
             code.
     """
 
-    preprocess_kwargs: ClassVar[set] = set()
+    preprocess_kwargs: ClassVar[set] = {'channel_order'}
     forward_kwargs: ClassVar[set] = set()
-    visualize_kwargs: ClassVar[set] = {'show', 'wait_time', 'out_dir'}
-    postprocess_kwargs: ClassVar[set] = set()
+    visualize_kwargs: ClassVar[set] = {
+        field.name for field in fields(Settings)
+    } - {'channel_order', 'pred_out_dir'}
+    postprocess_kwargs: ClassVar[set] = {'pred_out_dir'}
 
     def __init__(
         self,
-        model: str | Config | ConfigDict | dict | None = None,
-        weights: str | None = None,
+        model: str | Path | Config | ConfigDict | dict | None = None,
+        weights: str | Path | None = None,
         device: str | None = None,
         show_progress: bool = False,
         allow_partial: bool = False,
         trust_checkpoint: bool = False,
+        max_side: int = 1280,
+        input_size: tuple[int, int] | None = None,
     ) -> None:
         self.allow_partial = allow_partial
         self.trust_checkpoint = trust_checkpoint
+        if max_side < 1:
+            raise ValueError(
+                f'max_side={max_side!r} is not allowed: give 1 pixel or more'
+            )
+        self.max_side = max_side
+        self.input_size = input_size
+        self.trained_on = TrainingData()
+        if isinstance(model, (str, Path)):
+            if weights is None:
+                weights = published_weights(model)
+            model = read_config(model)
+        weights = None if weights is None else str(weights)
         if trust_checkpoint and weights is not None:
             trust(weights)
         # mmengine builds from its root registries, by the default scope.
@@ -184,7 +143,9 @@ class MultiTaskInferencer(BaseInferencer):
             cfg.update(stored_config(weights, self.trust_checkpoint)._cfg_dict)
         share_tasks(cfg)
         if weights is not None:
-            take_facts(cfg, checkpoint_meta(weights))
+            meta = checkpoint_meta(weights)
+            take_facts(cfg, meta)
+            self.trained_on = _trained_on(meta, weights)
         self._weights = str(weights)
         return super()._init_model(cfg, weights, device)
 
@@ -213,16 +174,21 @@ class MultiTaskInferencer(BaseInferencer):
 
     def _init_pipeline(self, cfg: ConfigDict) -> Callable:
         """The test pipeline without what reads labels."""
-        steps = [TRANSFORMS.build(step) for step in image_pipeline(cfg)]
-        check_pipeline(steps)
-        pipeline = Compose(steps)
+        steps = image_pipeline(cfg)
+        built = {
+            id(step): TRANSFORMS.build(step)
+            if isinstance(step, dict)
+            else step
+            for step in with_fit(cfg, steps, self.input_size)
+        }
+        check_pipeline([built[id(step)] for step in steps])
+        pipeline = Compose(list(built.values()))
 
-        def run(image: str | Path | np.ndarray) -> dict:
-            file = _file(image)
+        def run(photo: Photo) -> dict:
             return pipeline(
                 dict(
-                    image=file,
-                    sample_id=Path(file.path).stem,
+                    image=photo,
+                    sample_id=photo.name,
                     labels={},
                     tasks=self.model.tasks,
                 )
@@ -231,68 +197,223 @@ class MultiTaskInferencer(BaseInferencer):
         return run
 
     def _init_visualizer(self, cfg: ConfigDict) -> Visualizer:
+        if cfg.get('visualizer') is None:
+            cfg.visualizer = ConfigDict(type='MultiTaskLocalVisualizer')
         # Pictures are returned or saved here, by no backend.
         cfg.visualizer.pop('vis_backends', None)
         visualizer = super()._init_visualizer(cfg)
         visualizer.take_tasks(self.model.tasks)
         return visualizer
 
-    def visualize(
+    def __call__(
         self,
-        inputs: list,
-        preds: Sequence[MultiTaskDataSample],
-        show: bool = False,
-        wait_time: float = 0,
-        out_dir: str = '',
-    ) -> list[np.ndarray]:
-        """Draw the predictions.
+        inputs: Any,
+        return_datasamples: bool = False,
+        batch_size: int = 1,
+        **kwargs: Any,
+    ) -> dict:
+        """Predict images, and return all results at once.
 
         Args:
-            inputs: Files, or RGB images ``H x W x 3`` (uint8, or floating
-                point in 0 .. 1). Photographs become upright, as their EXIF
-                orientation says; so are the predictions.
-            preds: Predictions.
-            show: Whether to open windows.
-            wait_time: Seconds that they stay, 0: until a key is pressed.
-            out_dir: Folder to save the pictures in; '': they are not saved.
+            inputs: See the class.
+            return_datasamples: Whether ``predictions`` are data samples.
+            batch_size: Images that the network gets at once.
+            **kwargs: See :meth:`stream`.
+
+        Returns:
+            ``predictions``: a :class:`MultiTaskResult` of each image, or its
+            data sample; ``visualization``: the pictures, RGB; empty with
+            ``return_vis=False``; ``skipped``: path and reason of each file of
+            a folder that is no image.
+
+        Raises:
+            ValueError: ``inputs`` never ends, or its results would take more
+                than 4 GiB (:data:`MAX_HELD`); take :meth:`stream` for both.
+        """
+        if is_endless(inputs):
+            raise ValueError(
+                f'{inputs!r} has no end, so that its results cannot be '
+                'returned at once: for result in infer.stream(...)'
+            )
+        source, run = self._start(inputs, batch_size, kwargs)
+        if self.show_progress:
+            run = track(run, description='Inference')
+        predictions: list[Any] = []
+        pictures, held = [], 0
+        for sample, result in run:
+            held += result.nbytes
+            expected = max(source.frames * result.nbytes, held)
+            if expected > MAX_HELD:
+                raise ValueError(
+                    f'the results of {result.path} take {expected / 1e9:.1f} '
+                    f'GB, more than {MAX_HELD / 1e9:.1f} are not held in '
+                    'memory: take them one by one, for result in '
+                    'infer.stream(...), or set a smaller max_side'
+                )
+            predictions.append(sample if return_datasamples else result)
+            if result.picture is not None:
+                pictures.append(result.picture)
+        return dict(
+            predictions=predictions,
+            visualization=pictures if kwargs.get('return_vis', True) else [],
+            skipped=list(source.skipped),
+        )
+
+    def stream(
+        self, inputs: Any, batch_size: int = 1, **kwargs: Any
+    ) -> Iterator[MultiTaskResult]:
+        """Predict images, videos or a webcam, one at a time: memory does not
+        grow with their number.
+
+        Args:
+            inputs: See the class.
+            batch_size: Images that the network gets at once.
+            **kwargs: ``channel_order``: ``bgr`` (default, as OpenCV and mmseg
+                have it) or ``rgb``, that of arrays and tensors.
+                ``return_vis``: whether ``result.picture`` is drawn (default
+                True). ``show``, ``wait_time``: whether to open windows, and
+                seconds that they stay, 0: until a key is pressed. ``out_dir``:
+                folder of the pictures; ``img_out_dir``: a folder in it for
+                them; ``pred_out_dir``: a folder in it for the predictions,
+                ``<task>/<name>.png`` or ``.npy`` as ``tools/test.py --out``
+                writes them; each of the two also works without ``out_dir``.
+                ``opacity``: share of the prediction in its picture, 0 .. 1;
+                the rest is the photo (default: the visualizer's ``overlay``).
+
+        Returns:
+            An iterator of results. Files are written as it goes.
+
+        Raises:
+            ValueError: An argument is unknown or not allowed, or ``show`` has
+                no display; raised at once.
+        """
+        _, run = self._start(inputs, batch_size, kwargs)
+        return (result for _, result in run)
+
+    def _start(
+        self, inputs: Any, batch_size: int, kwargs: dict
+    ) -> tuple[Inputs, Iterator[tuple[MultiTaskDataSample, MultiTaskResult]]]:
+        """Check the arguments of a call, and prepare it."""
+        self._dispatch_kwargs(**kwargs)  # Refuses what is unknown.
+        settings = Settings(**kwargs)
+        settings.check()
+        if batch_size < 1:
+            raise ValueError(
+                f'batch_size={batch_size!r} is not allowed: give 1 or more'
+            )
+        source = Inputs(inputs, settings.channel_order, self.max_side)
+        return source, self._run(source, batch_size, settings)
+
+    def _run(
+        self, source: Inputs, batch_size: int, settings: Settings
+    ) -> Iterator[tuple[MultiTaskDataSample, MultiTaskResult]]:
+        number = 0
+        for photos in self._get_chunk_data(source, batch_size):
+            batch = self.collate_fn([self.pipeline(p) for p in photos])
+            for photo, sample in zip(photos, self.forward(batch), strict=True):
+                result = self._result(photo, sample)
+                if settings.draws:
+                    result.picture = self._draw(photo, result, settings)
+                self._write(result, f'{number}_{photo.name}', settings)
+                number += 1
+                yield sample, result
+        if source.skipped:
+            print_log(
+                f'{len(source.skipped)} files were skipped, which are no '
+                f'images; the first: {": ".join(source.skipped[0])}',
+                logger='current',
+            )
+
+    def _result(
+        self, photo: Photo, sample: MultiTaskDataSample
+    ) -> MultiTaskResult:
+        """The predictions of a sample, in arrays."""
+        maps = {
+            name: sample.pred_maps.get(name).cpu().numpy()
+            for name in self.model.tasks
+        }
+        return MultiTaskResult(
+            maps,
+            infos(self.model.tasks),
+            photo.shape,
+            photo.path,
+            photo.name,
+            self.trained_on,
+        )
+
+    def _draw(
+        self, photo: Photo, maps: MultiTaskResult, settings: Settings
+    ) -> np.ndarray:
+        """The photo and its predictions side by side."""
+        return self.visualizer.compose(
+            photo.pixels, [('prediction', maps)], opacity=settings.opacity
+        )
+
+    def _write(
+        self, result: MultiTaskResult, name: str, settings: Settings
+    ) -> None:
+        """Show and write what was asked for."""
+        if settings.show:
+            self.visualizer.show(result.picture, name, settings.wait_time)
+        if settings.pictures is not None and result.picture is not None:
+            path = output_path(settings.pictures, name, '.png')
+            write_picture(path, result.picture)
+            result.files.append(str(path))
+        if settings.maps is not None:
+            result.files += save_predictions(
+                self.model.tasks, result, settings.maps, name
+            )
+
+    def visualize(
+        self,
+        inputs: Iterable[Any],
+        preds: Sequence[MultiTaskDataSample],
+        **kwargs: Any,
+    ) -> list[np.ndarray]:
+        """Draw predictions that were made before.
+
+        Args:
+            inputs: The images, as for a call.
+            preds: Their data samples.
+            **kwargs: See :meth:`stream`.
 
         Returns:
             The pictures, RGB.
         """
+        settings = Settings(**kwargs)
+        settings.check()
+        photos = Inputs(inputs, settings.channel_order, self.max_side)
         pictures = []
-        for number, (image, sample) in enumerate(
-            zip(inputs, preds, strict=True)
+        for number, (photo, sample) in enumerate(
+            zip(photos, preds, strict=True)
         ):
-            picture = self.visualizer.compose(
-                load_image(_file(image)), [('prediction', sample.pred_maps)]
-            )
-            name = f'{number}_{sample.metainfo["sample_id"]}'
-            if show:
-                self.visualizer.show(picture, name, wait_time)
-            if out_dir:
-                write_picture(output_path(out_dir, name, '.png'), picture)
-            pictures.append(picture)
+            result = self._result(photo, sample)
+            result.picture = self._draw(photo, result, settings)
+            self._write(result, f'{number}_{photo.name}', settings)
+            pictures.append(result.picture)
         return pictures
 
     def postprocess(
         self,
-        preds: Sequence[MultiTaskDataSample],
+        preds: Sequence[MultiTaskResult],
         visualization: list[np.ndarray],
         return_datasample: bool = False,
+        **kwargs: Any,
     ) -> dict:
-        """Pack the results.
+        """Pack results, in mmengine's form."""
+        del return_datasample, kwargs
+        return dict(predictions=list(preds), visualization=visualization)
 
-        Returns:
-            ``predictions``: for each image a dict, task -> array ``P x H x
-            W``, or the data samples if asked for; ``visualization``.
-        """
-        predictions: list = list(preds)
-        if not return_datasample:
-            predictions = [
-                {
-                    name: sample.pred_maps.get(name).cpu().numpy()
-                    for name in self.model.tasks
-                }
-                for sample in preds
-            ]
-        return dict(predictions=predictions, visualization=visualization)
+
+def _trained_on(meta: dict, weights: str) -> TrainingData:
+    """What the config in a checkpoint says of the training data."""
+    try:
+        cfg = read_stored_config(meta['cfg'], weights)
+        share_tasks(cfg)
+        loader = cfg.get('train_dataloader') or {}
+        parts = leaf_datasets(loader.get('dataset'), 'train_dataloader')
+        shape = input_shape(cfg, image_pipeline(cfg))
+    except (KeyError, TypeError, ValueError, DataFileError):
+        # It holds none, or one of another version.
+        return TrainingData()
+    return training_data([part for _, part in parts], shape)

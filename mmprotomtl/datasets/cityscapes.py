@@ -47,6 +47,7 @@ class CityscapesMTDataset(MTANDataset):
     METAINFO: ClassVar[dict] = dict(
         tasks=dict(semseg=dict(), depth=dict(unit='disparity'))
     )
+    USUAL_SIZE: ClassVar[tuple[int, int] | None] = (128, 256)
     PUBLISHED: ClassVar[dict] = dict(train=2975, val=500)
     FOLDERS: ClassVar[dict] = dict(
         semseg=('label_{}', read_classes), depth=('depth', read_npy)

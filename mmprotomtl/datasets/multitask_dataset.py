@@ -86,6 +86,8 @@ class MultiTaskDataset(BaseDataset):
     #: Splits on which published tables are scored. No checkpoint is chosen on
     #: them. Most data sets of the field call theirs `val`.
     TEST_SPLITS: ClassVar[Sequence[str]] = ('val', 'test')
+    #: Height and width of the images as they are published, if all have them.
+    USUAL_SIZE: ClassVar[tuple[int, int] | None] = None
     #: Split -> number of images that the authors published, if known.
     PUBLISHED: ClassVar[Mapping[str, int]] = {}
     #: List that collects the errors of :meth:`refuse`; None: they are raised.

@@ -100,6 +100,7 @@ class NYUv2Dataset(NYUCamera, MTANDataset):
             normals=dict(),
         )
     )
+    USUAL_SIZE: ClassVar[tuple[int, int] | None] = (288, 384)
     PUBLISHED: ClassVar[dict] = dict(train=795, val=654)
     FOLDERS: ClassVar[dict] = dict(
         semseg=('label', read_classes),

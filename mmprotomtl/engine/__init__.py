@@ -20,7 +20,11 @@ from .run_config import load_config, share_tasks
 from .run_lock import lock_run
 from .runner import MultiTaskRunner
 from .same_run_hook import SameRunHook
-from .sample_hooks import MultiTaskVisualizationHook, SavePredictionsHook
+from .sample_hooks import (
+    MultiTaskVisualizationHook,
+    SavePredictionsHook,
+    save_predictions,
+)
 from .schedule_hook import ScheduleHook
 from .seed_hook import IterSeedHook
 from .selection_hook import CheckpointSelectionHook
@@ -52,6 +56,7 @@ __all__ = [
     'latest_checkpoint',
     'load_config',
     'lock_run',
+    'save_predictions',
     'settle_resume',
     'share_tasks',
     'take_facts',

@@ -143,27 +143,30 @@ def settle_resume(cfg: Any) -> None:
     at the content of files.
 
     Args:
-        cfg: The config of a run, changed in place: with ``resume`` and no
-            ``load_from``, the latest checkpoint of the run's folder becomes
-            ``load_from``, or ``resume`` False where there is none. A run
-            without a seed of its own takes the checkpoint's.
+        cfg: The config of a run, changed in place: with ``resume='auto'``, or
+            ``resume`` and no ``load_from``, the latest checkpoint of the run's
+            folder becomes ``load_from``. Where there is none, ``resume``
+            becomes False, and the run begins as its config says, with the
+            weights of ``load_from`` if it has one. A resumed run without a
+            seed of its own takes the checkpoint's.
 
     Raises:
         DataFileError: The checkpoint, or all of the folder, can't be read.
     """
     source = cfg.get('load_from')
+    if cfg.get('resume') == 'auto' or (cfg.get('resume') and not source):
+        hook = (cfg.get('default_hooks') or {}).get('checkpoint')
+        latest = latest_checkpoint(cfg['work_dir'], hook)
+        cfg['resume'] = latest is not None
+        cfg['load_from'] = latest or source
+    elif cfg.get('resume') and '://' not in source:
+        read_checkpoint(source)
     if not cfg.get('resume'):
         if source and os.path.exists(source):
             check_whole(source)
         return
-    if not source:
-        hook = (cfg.get('default_hooks') or {}).get('checkpoint')
-        cfg['load_from'] = latest_checkpoint(cfg['work_dir'], hook)
-        cfg['resume'] = cfg['load_from'] is not None
-    elif '://' not in source:
-        read_checkpoint(source)
     randomness = dict(cfg.get('randomness') or {})
-    if cfg['resume'] and randomness.get('seed') is None:
+    if randomness.get('seed') is None:
         found = read_checkpoint(cfg['load_from']).get('meta', {})
         cfg['randomness'] = dict(randomness, seed=found.get('seed'))
 

@@ -29,7 +29,9 @@ class MultiTaskRunner(Runner):
         """Build a runner from a config."""
         cfg = copy.deepcopy(cfg)
         share_tasks(cfg)
-        if cfg.get('resume') and not cfg.get('load_from'):
+        if cfg.get('resume') == 'auto' or (
+            cfg.get('resume') and not cfg.get('load_from')
+        ):
             settle_resume(cfg)
         return super().from_cfg(cfg)
 

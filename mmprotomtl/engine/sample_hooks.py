@@ -1,7 +1,8 @@
 """Predictions that a test saves, and pictures that it draws."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from mmengine.hooks import Hook
@@ -10,8 +11,39 @@ from torch import Tensor
 
 from mmprotomtl.registry import HOOKS
 from mmprotomtl.structures import MultiTaskDataSample
+from mmprotomtl.tasks import Task
 from mmprotomtl.utils.dist import unwrap
 from mmprotomtl.utils.files import output_path
+
+
+def save_predictions(
+    tasks: Mapping[str, Task],
+    maps: Mapping[str, np.ndarray],
+    out_dir: str | Path,
+    sample_id: str,
+) -> list[str]:
+    """Save the predictions of an image: ``out_dir/<task>/<sample id>`` with
+    the ending of the format that the task chooses.
+
+    Args:
+        tasks: Those of the model.
+        maps: Task -> prediction ``P x H x W``.
+        out_dir: The folder.
+        sample_id: Name of the image.
+
+    Returns:
+        The files.
+
+    Raises:
+        ValueError: See :func:`~mmprotomtl.utils.files.output_path`.
+        OSError: A file cannot be written.
+    """
+    files = []
+    for name, value in maps.items():
+        stem = output_path(output_path(out_dir, name), sample_id)
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        files.append(tasks[name].save(value, str(stem)))
+    return files
 
 
 class _SampleHook(Hook, ABC):
@@ -52,12 +84,13 @@ class SavePredictionsHook(_SampleHook):
         self, runner: Runner, image: Tensor, sample: MultiTaskDataSample
     ) -> None:
         """Save the maps of one sample."""
-        tasks = unwrap(runner.model).tasks
-        for name, pred in sample.pred_maps.items():
-            folder = output_path(self.out_dir, name)
-            stem = output_path(folder, sample.metainfo['sample_id'])
-            stem.parent.mkdir(parents=True, exist_ok=True)
-            tasks[name].save(pred.cpu().numpy(), str(stem))
+        maps = {n: pred.cpu().numpy() for n, pred in sample.pred_maps.items()}
+        save_predictions(
+            unwrap(runner.model).tasks,
+            maps,
+            self.out_dir,
+            sample.metainfo['sample_id'],
+        )
 
 
 @HOOKS.register_module()

@@ -23,6 +23,9 @@ from .pascal import (
 )
 from .people import scan_people
 from .pictures import (
+    MAX_PIXELS,
+    PHOTO_ENDINGS,
+    as_rgb,
     image_file,
     picture_doubts,
     read_normal_picture,
@@ -32,7 +35,10 @@ from .pictures import (
 )
 
 __all__ = [
+    'MAX_PIXELS',
+    'PHOTO_ENDINGS',
     'DataFile',
+    'as_rgb',
     'check_folder',
     'check_size',
     'image_file',

@@ -62,25 +62,40 @@ def read_rgb(path: str) -> np.ndarray:
             floating point), or the image is too large or animated.
     """
     with _opened(path, PHOTO_FORMATS) as picture:
-        if picture.mode in _GRAY_16 or (
-            _bits(picture, path) == 16 and (picture.mode == 'I')
-        ):
-            gray = np.asarray(picture).astype(np.uint16) >> 8
-            pixels = np.repeat(gray.astype(np.uint8)[..., None], 3, 2)
-        elif picture.mode in ('I', 'F', 'LAB', 'HSV'):
-            raise DataFileError(
-                path,
-                f'a photograph of mode {picture.mode!r}; allowed are grey, '
-                'colours, palettes and CMYK of up to 16 bits a channel',
-            )
-        else:
-            if picture.mode in ('P', 'PA'):
-                # Pillow would warn about transparency in a direct conversion
-                # to RGB.
-                pixels = np.asarray(picture.convert('RGBA'))[..., :3]
-            else:
-                pixels = np.asarray(picture.convert('RGB'))
-        return upright(pixels, orientation(picture))
+        return as_rgb(picture, path, _bits(picture, path))
+
+
+def as_rgb(
+    picture: Image.Image, path: str = 'PIL image', bits: int = 8
+) -> np.ndarray:
+    """Convert an open image to RGB as :func:`read_rgb` does.
+
+    Args:
+        picture: The image.
+        path: Its file, for the error message.
+        bits: Bits per channel on disk.
+
+    Returns:
+        uint8 ``H x W x 3``, upright.
+
+    Raises:
+        DataFileError: The range of the values is not defined.
+    """
+    if picture.mode in _GRAY_16 or (bits == 16 and picture.mode == 'I'):
+        gray = np.asarray(picture).astype(np.uint16) >> 8
+        pixels = np.repeat(gray.astype(np.uint8)[..., None], 3, 2)
+    elif picture.mode in ('I', 'F', 'LAB', 'HSV'):
+        raise DataFileError(
+            path,
+            f'a photograph of mode {picture.mode!r}; allowed are grey, '
+            'colours, palettes and CMYK of up to 16 bits a channel',
+        )
+    elif picture.mode in ('P', 'PA'):
+        # Pillow would warn about transparency in a direct conversion to RGB.
+        pixels = np.asarray(picture.convert('RGBA'))[..., :3]
+    else:
+        pixels = np.asarray(picture.convert('RGB'))
+    return upright(pixels, orientation(picture))
 
 
 def read_picture(

@@ -21,6 +21,7 @@ from .depth import DepthTask
 from .edge import EdgeTask
 from .human_parts import HumanPartsTask
 from .normals import NormalsTask, unit_vectors
+from .output import OutputInfo
 from .sal import SaliencyTask
 from .semseg import SemSegTask
 
@@ -31,6 +32,7 @@ __all__ = [
     'EdgeTask',
     'HumanPartsTask',
     'NormalsTask',
+    'OutputInfo',
     'SaliencyTask',
     'SemSegTask',
     'Task',

@@ -16,6 +16,7 @@ from mmprotomtl.utils.errors import DataFileError, check_choice
 from mmprotomtl.utils.files import write_file
 
 from .explained import Explained
+from .output import OutputInfo
 
 #: Whose way of scoring: ours, or that of a line of published tables.
 PROTOCOLS = ('default', 'invpt', 'mtinet', 'mtpsl')
@@ -435,6 +436,10 @@ class Task(Explained, ABC):
             )
         inverse = torch.from_numpy(np.linalg.inv(matrix)).to(logits)
         return torch.einsum('kc,nchw->nkhw', inverse, logits)
+
+    def output_info(self) -> OutputInfo:
+        """What the values of a prediction are; by default nothing is said."""
+        return OutputInfo()
 
     # -- evaluation and drawing ------------------------------------------
 

@@ -9,6 +9,7 @@ from mmprotomtl.utils.drawing import bar
 from mmprotomtl.utils.errors import DataFileError
 
 from .base import UNLABELLED, Task, save_gray
+from .output import OutputInfo
 
 
 class BinaryTask(Task):
@@ -54,6 +55,10 @@ class BinaryTask(Task):
                 f'{low:.2%} .. {high:.2%}'
             )
         return doubts
+
+    def output_info(self) -> OutputInfo:
+        """A probability."""
+        return OutputInfo('probability', value_range=(0.0, 1.0))
 
     def save(self, value: np.ndarray, stem: str) -> str:
         """A PNG of the probability, 0 .. 255."""

@@ -12,6 +12,7 @@ from mmprotomtl.registry import TASKS
 from mmprotomtl.utils.camera import Camera, normals_from_depth
 
 from .base import Task, masked_mean
+from .output import OutputInfo
 from .surface import inner, neighbours, surface_normals
 
 
@@ -197,6 +198,12 @@ class DepthTask(Task):
     def predict(self, logits: Tensor) -> Tensor:
         """Depth, ``N x 1 x H x W``, not negative."""
         return logits.clamp(min=0)
+
+    def output_info(self) -> OutputInfo:
+        """The unit, and the range that the data set draws depth in."""
+        given = self.draw_range
+        known = None if given is None else (float(given[0]), float(given[1]))
+        return OutputInfo(self.unit, value_range=known)
 
     def default_measures(self) -> list[dict[str, Any]]:
         """RMSE, absolute and relative error, pooled over pixels."""

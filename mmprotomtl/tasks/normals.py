@@ -12,6 +12,7 @@ from mmprotomtl.registry import TASKS
 from mmprotomtl.utils.drawing import LINE, blank, text_width, write
 
 from .base import Task, masked_mean
+from .output import OutputInfo
 
 
 def unit_vectors(vectors: np.ndarray) -> np.ndarray:
@@ -122,6 +123,11 @@ class NormalsTask(Task):
     def predict(self, logits: Tensor) -> Tensor:
         """Unit vectors, ``N x 3 x H x W``."""
         return F.normalize(logits, dim=1)
+
+    def output_info(self) -> OutputInfo:
+        """Components of a unit vector."""
+        unit = 'unit vector (x right, y down, z forward)'
+        return OutputInfo(unit, value_range=(-1.0, 1.0))
 
     def undo_view(
         self, logits: Tensor, flip: str | None, scale: float

@@ -14,6 +14,7 @@ from mmprotomtl.utils.edges import known_edges
 from mmprotomtl.utils.errors import DataFileError
 
 from .base import UNLABELLED, Task, masked_mean, save_gray
+from .output import OutputInfo
 
 #: Names of classes that are people.
 PEOPLE = ('person', 'people', 'human', 'pedestrian', 'rider')
@@ -191,6 +192,11 @@ class SemSegTask(Task):
         """
         ids = logits.argmax(1, keepdim=True)
         return ids.masked_fill(logits.isnan().any(1, keepdim=True), -1)
+
+    def output_info(self) -> OutputInfo:
+        """Names and colours of the classes; -1, no class, has neither."""
+        colors = [(int(r), int(g), int(b)) for r, g, b in self.palette]
+        return OutputInfo('class', tuple(self.classes), tuple(colors))
 
     def default_measures(self) -> list[dict[str, Any]]:
         """MIoU and pixel accuracy."""

@@ -120,8 +120,8 @@ def bar(colours: np.ndarray, ends: Sequence[str], width: int) -> np.ndarray:
     Returns:
         ``H x width x 3``.
     """
-    pixels = np.ascontiguousarray(colours, np.uint8)[None]
-    band = cv2.resize(pixels, (width, 10), interpolation=cv2.INTER_NEAREST)
+    line = np.ascontiguousarray(colours, np.uint8)[None]
+    band = cv2.resize(line, (width, 10), interpolation=cv2.INTER_NEAREST)
     picture = np.vstack([blank(3, width), band, blank(LINE, width)])
     low = fitted(ends[0], width - 2)
     high = fitted(ends[1], width - text_width(low) - 8)

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from mmengine.config import Config
 
+from .names import config_file
+
 _RUNS = (
     '1xb4-200e_nyuv2-288x384',
     '1xb8-20e_nyuv2-96x128',
@@ -101,13 +103,17 @@ def new_command(
 def read_config(file: str | Path) -> Config:
     """Read a config file with all files that it inherits.
 
+    Args:
+        file: A path, or a name, see
+            :func:`~mmprotomtl.utils.names.config_file`.
+
     Raises:
         ValueError: The file is a missing one of an earlier version, or
             inherits one; the message says what to write instead.
         FileNotFoundError: The file, or a file that it inherits, is missing.
     """
     try:
-        return Config.fromfile(file)
+        return Config.fromfile(config_file(file))
     except FileNotFoundError as error:
         # For the file itself, mmengine raises an error without `filename`;
         # for inherited files, Python's error has it.

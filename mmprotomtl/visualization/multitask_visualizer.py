@@ -1,5 +1,7 @@
 """Pictures of labels and predictions, task by task."""
 
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -36,6 +38,31 @@ def write_picture(path: str | Path, picture: np.ndarray) -> None:
     if not done:
         raise OSError(f'{path}: the picture cannot be encoded')
     write_bytes(path, content.tobytes())
+
+
+#: Backends of matplotlib that draw into files and open no window.
+_FILES_ONLY = ('agg', 'cairo', 'pdf', 'pgf', 'ps', 'svg', 'template')
+
+
+def check_display() -> None:
+    """Check that a window can be opened; mmengine would wait for one for ever.
+
+    Raises:
+        ValueError: There is no display.
+    """
+    import matplotlib.pyplot as plt  # Slow, and needed by nothing else.
+
+    backend = str(plt.get_backend())
+    linux = sys.platform.startswith('linux')
+    named = any(os.environ.get(key) for key in ('DISPLAY', 'WAYLAND_DISPLAY'))
+    in_page = 'inline' in backend or 'nb' in backend.lower()
+    if backend.lower() in _FILES_ONLY or (linux and not named and not in_page):
+        raise ValueError(
+            'show=True: there is no display to open a window on (DISPLAY and '
+            f'WAYLAND_DISPLAY are {"" if named else "not "}set, and '
+            f"matplotlib's backend is {backend}); save the pictures instead, "
+            'by out_dir (--out-dir, --show-dir)'
+        )
 
 
 @VISUALIZERS.register_module()
@@ -165,20 +192,31 @@ class MultiTaskLocalVisualizer(Visualizer):
             path = output_path('', name)
             self.add_image('_'.join(path.parts), picture, step)
 
+    def show(self, *args: Any, **kwargs: Any) -> None:
+        """Open a window, see :meth:`mmengine.visualization.Visualizer.show`.
+
+        Raises:
+            ValueError: See :func:`check_display`.
+        """
+        check_display()
+        super().show(*args, **kwargs)
+
     def compose(
         self,
         image: np.ndarray,
         rows: Sequence[tuple[str, Any]],
         caption: str = '',
+        opacity: float | None = None,
     ) -> np.ndarray:
         """The picture of :meth:`sheet`, RGB, uint8."""
-        return self.sheet(image, rows, caption).picture
+        return self.sheet(image, rows, caption, opacity).picture
 
     def sheet(
         self,
         image: np.ndarray,
         rows: Sequence[tuple[str, Any]],
         caption: str = '',
+        opacity: float | None = None,
     ) -> Sheet:
         """Draw the photo, and a cell for each task and each of ``rows``.
 
@@ -187,6 +225,8 @@ class MultiTaskLocalVisualizer(Visualizer):
             rows: Caption, such as ``label`` or ``prediction``, and maps: task
                 -> ``L x H x W``.
             caption: Of the photo, such as its name.
+            opacity: Share of the drawn map in the cells of all tasks, 0 .. 1;
+                the rest is the photo. None: as ``overlay`` says.
 
         Returns:
             The picture, and where its cells are. The photo's is at ``'photo',
@@ -205,13 +245,18 @@ class MultiTaskLocalVisualizer(Visualizer):
                     task,
                     {title: _map(maps.get(name)) for title, maps in rows},
                     photo,
+                    opacity,
                 )
                 for name, task in self.tasks.items()
             ]
         return lay_out(blocks, (height, width), self.columns, self.max_width)
 
     def _block(
-        self, task: Task, maps: dict[str, np.ndarray | None], photo: np.ndarray
+        self,
+        task: Task,
+        maps: dict[str, np.ndarray | None],
+        photo: np.ndarray,
+        opacity: float | None,
     ) -> Block:
         """The maps of a task, their errors and their key."""
         known = [value for value in maps.values() if value is not None]
@@ -223,7 +268,7 @@ class MultiTaskLocalVisualizer(Visualizer):
         for title, value in maps.items():
             cell = self._empty(f'no {title}', photo)
             if value is not None:
-                cell = self._over(task, task.draw(value), photo)
+                cell = self._over(task, task.draw(value), photo, opacity)
             cells.append((title, cell))
         if self._wants_errors(task.name) and {LABEL, PREDICTION} <= set(maps):
             error = _error(task, maps[PREDICTION], maps[LABEL])
@@ -242,14 +287,21 @@ class MultiTaskLocalVisualizer(Visualizer):
         return notice(words, height * factor, width * factor)
 
     def _over(
-        self, task: Task, drawn: np.ndarray, photo: np.ndarray
+        self,
+        task: Task,
+        drawn: np.ndarray,
+        photo: np.ndarray,
+        opacity: float | None,
     ) -> np.ndarray:
         """A map laid over the photo, where that is asked for."""
-        if isinstance(self.overlay, Mapping):
-            opacity = self.overlay.get(task.name, 0.0)
-        else:
-            opacity = self.overlay if task.over_photo else 0.0
-        if not opacity:
+        if opacity is None:
+            # Of these settings 0 means: not laid over it.
+            if isinstance(self.overlay, Mapping):
+                opacity = self.overlay.get(task.name, 0.0)
+            else:
+                opacity = self.overlay if task.over_photo else 0.0
+            opacity = opacity or 1.0
+        if opacity == 1:
             return drawn
         below = resized(photo, *drawn.shape[:2]).astype(np.float32)
         mixed = opacity * drawn + (1 - opacity) * below

@@ -35,7 +35,7 @@ def test_predictions_are_those_of_the_test_loop(trained, tmp_path):
     runner = Runner.from_cfg(cfg)
     runner.test()
     image = runner.test_dataloader.dataset.get_data_info(2)['image'].load()
-    maps = infer(image)['predictions'][0]
+    maps = infer(image, channel_order='rgb')['predictions'][0]
     assert list(maps) == sorted(TASKS)
     saved = np.load(tmp_path / 'out' / 'depth' / '2.npy')
     assert np.allclose(maps['depth'], saved, atol=1e-5)
@@ -105,14 +105,19 @@ def test_a_turned_photograph(infer, tmp_path, turn):
     Image.fromarray(render(0, 3, (40, 60)).image).save(path, exif=exif)
     upright = np.asarray(ImageOps.exif_transpose(Image.open(path)))
     assert upright.shape[:2] == ((40, 60) if turn < 5 else (60, 40))
-    found, expected = infer(str(path)), infer(upright)
+    found = infer(str(path))
+    expected = infer(upright, channel_order='rgb')
     for name, value in expected['predictions'][0].items():
         assert value.shape[1:] == upright.shape[:2]
         assert np.array_equal(found['predictions'][0][name], value), name
     picture = found['visualization'][0]
     assert np.array_equal(picture, expected['visualization'][0])
-    height, width = upright.shape[:2]
-    assert np.array_equal(picture[18 : 18 + height, :width], upright)
+    maps = dict(found['predictions'][0])
+    sheet = infer.visualizer.sheet(upright, [('prediction', maps)])
+    top, left, height, width = sheet.places['photo', '']
+    factor = width // upright.shape[1]
+    photo = picture[top : top + height, left : left + width]
+    assert np.array_equal(photo[::factor, ::factor], upright)
 
 
 def test_forms_of_one_image(infer, tmp_path):
@@ -122,13 +127,13 @@ def test_forms_of_one_image(infer, tmp_path):
     Image.fromarray(image).save(tmp_path / 'a.png')
     np.save(tmp_path / 'b.npy', image)
     np.save(tmp_path / 'c.npy', shares)
-    expected = infer(image)
+    expected = infer(image, channel_order='rgb')
     for other in (
         shares, shares.astype(np.float32), (shares - 0.001).clip(0),
         str(tmp_path / 'a.png'), tmp_path / 'a.png',
         str(tmp_path / 'b.npy'), str(tmp_path / 'c.npy'),
     ):  # fmt: skip
-        found = infer(other)
+        found = infer(other, channel_order='rgb')
         for name, value in expected['predictions'][0].items():
             assert np.array_equal(found['predictions'][0][name], value), name
         assert np.array_equal(

@@ -22,7 +22,7 @@ from mmprotomtl.tasks.semseg import class_colors
 from mmprotomtl.testing import PLAIN, tiny_cfg
 from tests.conftest import ROOT
 
-H, W, HEADER = 32, 48, 18
+H, W = 32, 48
 LOAD = [dict(type='LoadMultiTaskImage'), dict(type='LoadMultiTaskAnnotations')]
 PACK = dict(type='PackMultiTaskInputs')
 KEPT = dict(semseg=dict(num_classes=7), depth={})
@@ -127,11 +127,6 @@ def stripped(weights, path, *keys):
     return path
 
 
-def lower_row(picture):
-    """The row of the predictions, header and all, without the photo."""
-    return picture[HEADER + H :, W:]
-
-
 def expected_cells(maps, palette, depth_range):
     """Predictions in colour, without the package."""
     classes = np.asarray(palette, np.uint8)[maps['semseg'][0]]
@@ -145,26 +140,42 @@ def expected_cells(maps, palette, depth_range):
     return dict(semseg=classes, depth=warm)
 
 
-def cells(row, tasks):
-    """Name -> cell of a row of predictions."""
-    return {
-        name: row[HEADER:, n * W : (n + 1) * W] for n, name in enumerate(tasks)
-    }
+def cells(picture, infer, maps, *captions):
+    """Task, or ``photo`` -> its last cell, at the size of the maps."""
+    image = np.zeros((H, W, 3), np.uint8)
+    rows = [(caption, maps) for caption in captions]
+    found = {}
+    for (name, _), place in infer.visualizer.sheet(image, rows).places.items():
+        top, left, height, width = place
+        cell = picture[top : top + height, left : left + width]
+        # Enlarged by a whole number.
+        assert (height % H, width % W) == (0, 0)
+        found[name] = cell[:: height // H, :: width // W]
+    return found
 
 
-def same_pictures(drawn, infers, number=1):
-    """Compare them, and return the maps and cells."""
+def same_pictures(drawn, infers, number=1, scaled=True):
+    """Compare them, and return the maps and the inferencer's cells.
+
+    Args:
+        drawn: Pictures of labels and predictions.
+        infers: What draws predictions alone.
+        number: Of the scene.
+        scaled: Whether depth has a scale that does not depend on the picture.
+    """
     image = render(2, number, (H, W)).image
-    row = lower_row(drawn[str(number)])
     for infer in infers:
-        done = infer(image)
+        done = infer(image, channel_order='rgb')
         (picture,) = done['visualization']
-        assert np.array_equal(picture[:, W:], row)
-        # And the photo is the same.
-        assert np.array_equal(
-            picture[HEADER:, :W], drawn[str(number)][HEADER : HEADER + H, :W]
-        )
-    return done['predictions'][0], cells(row, infers[0].model.tasks)
+        maps = dict(done['predictions'][0])
+        found = cells(picture, infer, maps, 'prediction')
+        assert np.array_equal(found['photo'], image)
+        tested = cells(drawn[str(number)], infer, maps, 'label', 'prediction')
+        assert found.keys() == tested.keys() == {'photo', *KEPT}
+        for name, cell in tested.items():
+            if scaled or name != 'depth':
+                assert np.array_equal(cell, found[name]), name
+    return maps, found
 
 
 def test_a_data_set_with_colours(trained, drawn):
@@ -222,7 +233,7 @@ def test_a_checkpoint_that_says_nothing(trained, own, drawn, tmp_path):
     # picture from end to end.
     silent = stripped(silent, tmp_path / 'b.pth', 'cfg')
     infer = MultiTaskInferencer(copy.deepcopy(own), str(silent), 'cpu')
-    maps, found = same_pictures(drawn(own, silent), [infer])
+    maps, found = same_pictures(drawn(own, silent), [infer], scaled=False)
     known = maps['depth'][maps['depth'] > 0]
     ends = known.min(), known.max()
     for name, cell in expected_cells(maps, class_colors(7), ends).items():
@@ -238,8 +249,4 @@ def test_padding_is_cut_off(trained, drawn):
         LOAD[0], dict(type='MultiTaskPad', size=(64, 96)), LOAD[1], PACK,
     ]  # fmt: skip
     infer = MultiTaskInferencer(copy.deepcopy(cfg), str(weights), 'cpu')
-    pictures = drawn(cfg, weights)
-    same_pictures(pictures, [infer])
-    assert np.array_equal(
-        pictures['0'][HEADER : HEADER + H, :W], render(2, 0, (H, W)).image
-    )
+    same_pictures(drawn(cfg, weights), [infer])

@@ -222,8 +222,10 @@ def test_what_cannot_follow_is_refused():
     )  # fmt: skip
     refused('from depth: missing is the intrinsics, `camera`', **unknown)
     refused('normals.*no task of the run implies it', tasks=dict(normals={}))
+    tasks = dict(depth=dict(unit='disparity'), normals={})
+    camera = dict(fx=1, fy=1, cx=0, cy=0, size=(4, 4))
     refused('from depth: missing is tasks.depth.unit is disparity, not metres',
-            tasks=dict(depth=dict(unit='disparity'), normals={}))  # fmt: skip
+            **dict(unknown, tasks=tasks, camera=camera))  # fmt: skip
     refused('CityscapesMTDataset: no label follows for depth .*, semseg',
             cls=CityscapesMTDataset)  # fmt: skip
     with pytest.raises(ValueError, match="names 'sal'.*none of the tasks"):

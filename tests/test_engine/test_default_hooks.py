@@ -56,8 +56,9 @@ def test_they_are_run_in_the_order_of_before(tmp_path):
     cfg = load_config(ROOT / DEMO, SMALL)
     found = hooks_of(cfg, tmp_path)
     assert found == [
-        'LabelledLossHook', 'SameRunHook', 'RuntimeInfoHook', 'CheckpointFitHook',
-        'CheckpointSelectionHook', 'IterSeedHook', 'ScheduleHook',
+        'LabelledLossHook', 'SameRunHook', 'RuntimeInfoHook',
+        'CheckpointFitHook', 'CheckpointSelectionHook', 'IterSeedHook',
+        'ScheduleHook',
         'FinitePredictionsHook', 'NonFiniteLossHook', 'IterTimerHook',
         'DistSamplerSeedHook', 'MultiTaskVisualizationHook', 'TaskCheckHook',
         'PrototypeLogHook', 'LoggerHook', 'MetricsFileHook',

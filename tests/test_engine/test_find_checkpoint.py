@@ -150,12 +150,23 @@ def test_settings(tmp_path):
     cfg = ConfigDict(load_from=str(path), randomness=dict(seed=1))
     settle_resume(cfg)
     assert cfg.randomness.seed == 1
+    # Weights to begin with are for the first start; "auto" goes on then.
+    weights = write(tmp_path / 'other' / 'epoch_9.pth', 54)
+    for work_dir, expected in (
+        (tmp_path, (str(path), True)),
+        (tmp_path / 'new', (str(weights), False)),
+    ):
+        cfg = ConfigDict(resume='auto', work_dir=str(work_dir))
+        cfg.load_from = str(weights)
+        settle_resume(cfg)
+        assert (cfg.load_from, cfg.resume) == expected
     # What is elsewhere is mmengine's to find, or to miss.
     for source in (None, 'https://example.org/epoch_3.pth'):
         other = ConfigDict(load_from=source)
         settle_resume(other)
         assert other == dict(load_from=source)
     zero(path)
+    cfg = ConfigDict(load_from=str(path))
     with pytest.raises(DataFileError, match='epoch_3'):
         settle_resume(cfg)
 

@@ -146,11 +146,15 @@ def test_early_stopping(runner, key):
     assert run.epoch == 3
 
 
-def test_what_early_stopping_counts_as_better(runner):
+@pytest.mark.parametrize('better', ['less', 'greater'])
+def test_what_early_stopping_counts_as_better(runner, better):
     """More than ``min_delta``, of 0.01: 0.015 is, 0.005 is not."""
-    scores = {'depth/RMSE': [1.0, 0.985, 0.98, 0.975]}
-    hooks = [dict(STOP, monitor='depth/RMSE')]
-    run = runner('less', {}, dict(depth=dict()), scores, hooks)
+    tasks, key, values = dict(depth=dict()), 'depth/RMSE', [1, 0.985, 0.98, 0]
+    if better == 'greater':
+        tasks, key = dict(semseg=dict(num_classes=7)), 'semseg/mIoU'
+        values = [1 - value for value in values]
+    hooks = [dict(STOP, monitor=key)]
+    run = runner(better, {}, tasks, {key: values}, hooks)
     run.train()
     assert run.epoch == 3
 

@@ -61,7 +61,7 @@ def test_the_scores_are_those_of_before(run_tool, config):
 
 def test_the_checkpoint_alone_predicts_the_same(images, outputs):
     infer = MultiTaskInferencer(weights=str(CHECKPOINT), device='cpu')
-    predictions = infer(images)['predictions']
+    predictions = infer(images, channel_order='rgb')['predictions']
     for name in ('depth', 'edge', 'human_parts', 'normals', 'sal', 'semseg'):
         found = np.stack([maps[name] for maps in predictions])
         assert np.allclose(

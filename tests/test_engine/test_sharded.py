@@ -1,5 +1,6 @@
 """Training over shards, on two gloo processes: FSDP against DDP."""
 
+import copy
 import os
 from pathlib import Path
 
@@ -109,6 +110,11 @@ def worker(rank, folder):
         cfg = sharded(folder / name)
         # Its two moments are gathered one after the other.
         cfg.optim_wrapper.optimizer = dict(type='AdamW', lr=1e-3)
+        cfg.val_dataloader = copy.deepcopy(cfg.test_dataloader)
+        cfg.val_dataloader.dataset.update(split='val', num_scenes=2)
+        cfg.val_evaluator, cfg.val_cfg = cfg.test_evaluator, dict()
+        cfg.train_cfg.val_interval = 1
+        cfg.default_hooks.checkpoint.save_best = 'depth/RMSE'
         if first:
             cfg.load_from, cfg.resume = f'{folder}/{first}/epoch_1.pth', True
         RUNNERS.build(cfg).train()
@@ -180,6 +186,18 @@ def test_resumes(runs, again, straight):
     ours, theirs = end(runs, again), end(runs, straight)
     for name, value in theirs.items():
         assert torch.equal(ours[name], value), name
+
+
+def test_checkpoints_know_their_place(runs):
+    """Of a FlexibleRunner, also after a validation has stored one again."""
+    steps = load(runs / 'adamw/epoch_1.pth')['meta']['iter']
+    for epoch in (1, 2):
+        meta = load(runs / f'adamw/epoch_{epoch}.pth')['meta']
+        assert (meta['epoch'], meta['iter']) == (epoch, epoch * steps)
+    (best,) = (runs / 'adamw').glob('best_*.pth')
+    meta = load(best)['meta']
+    assert best.stem.endswith(f'_{meta["epoch"]}')
+    assert meta['iter'] == meta['epoch'] * steps
 
 
 def test_bfloat16(runs):

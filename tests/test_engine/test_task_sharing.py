@@ -348,8 +348,9 @@ def test_settings_of_a_label_mask(cfg, earlier, options, expected):
 def test_masks_of_several_parts(cfg):
     """A name for the first does not end the settings of the second."""
     part = cfg.train_dataloader.dataset
+    second = dict(part, partial_labels='one-label')
     cfg.train_dataloader.dataset = dict(
-        type='MultiTaskConcatDataset', datasets=[dict(part), dict(part)]
+        type='MultiTaskConcatDataset', datasets=[dict(part), second]
     )
     places = [
         f'train_dataloader.dataset.datasets.{number}.partial_labels'

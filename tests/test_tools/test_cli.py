@@ -75,7 +75,8 @@ def test_train_and_test(cli, place):
     assert classes.shape == (48, 64)
     assert classes.max() < 13
     picture = cv2.imread(str(place / 'show/4.png'))
-    assert picture.shape[1] == 4 * 64
+    # The photo and three tasks, enlarged three times, between margins of 10.
+    assert picture.shape[1] == 10 + 4 * (3 * 64 + 10)
     # Resuming a finished run trains no further.
     again = cli('train.py', METHOD, '--resume', '--cfg-options', *SMALL)
     assert 'resumed epoch: 1' in again.stdout
