@@ -11,7 +11,7 @@ from mmprotomtl.structures import MultiTaskDataSample
 from mmprotomtl.tasks import build_tasks
 from mmprotomtl.utils.drawing import LINE, heat_map, swatches, text_width
 from mmprotomtl.visualization import MultiTaskLocalVisualizer
-from mmprotomtl.visualization.sheet import GAP, SPACE, grid
+from mmprotomtl.visualization.sheet import GAP, SPACE, grid, resized
 
 PALETTE = [(200, 0, 0), (0, 0, 200), (0, 90, 0)]
 TASKS = dict(semseg=dict(num_classes=3, palette=PALETTE), depth={})
@@ -428,3 +428,14 @@ def test_the_heat_map():
             share = values[row, column]
             expected = (1 - share) * 255 + share * np.array([8, 48, 107])
             assert np.abs(pixel - expected).max() <= 1, (row, column)
+    # Columns are as wide as the longest name.
+    long = heat_map(values, ['a', 'b'], ['a', 'human_parts'], 'x')
+    side = text_width('human_parts') + 8
+    assert side > 64 and long.shape[1] == left + 2 * side + 8
+
+
+def test_shrinking_takes_means_and_enlarging_repeats():
+    stripes = photo_of((0, 0, 0), (20, 60))
+    stripes[:, ::2] = 200
+    assert (resized(stripes, 10, 30) == 100).all()
+    assert (resized(stripes, 40, 120)[:, 4:6] == 200).all()

@@ -77,7 +77,7 @@ class BinaryTask(Task):
         """Black is a no, white a yes, gray the probability between them."""
         key = bar(
             np.linspace(0, 255, 128)[:, None].repeat(3, 1),
-            ('0 = no', '1 = yes (probability)'),
+            ('0 = no', '1 = yes'),
             width,
         )
         return np.vstack([key, self.unknown_key(values, width)])

@@ -144,7 +144,8 @@ def heat_map(
         columns: Name of each column.
         title: Above the table.
     """
-    side, margin = (64, 34), 8
+    widest = max(map(text_width, columns))
+    side, margin = (max(64, min(widest + 8, 140)), 34), 8
     left = margin + 6 + max(map(text_width, rows))
     top = margin + 2 * LINE + 4
     width = left + side[0] * len(columns) + margin

@@ -9,7 +9,9 @@ from typing import Any
 
 import cv2
 import numpy as np
+from mmengine.dist import is_main_process
 from mmengine.visualization import Visualizer
+from mmengine.visualization.vis_backend import MLflowVisBackend
 from torch import Tensor
 
 from mmprotomtl.registry import VISUALIZERS
@@ -191,6 +193,23 @@ class MultiTaskLocalVisualizer(Visualizer):
             # LocalVisBackend would write nothing and say nothing.
             path = output_path('', name)
             self.add_image('_'.join(path.parts), picture, step)
+
+    def add_image(self, name: str, image: np.ndarray, step: int = 0) -> None:
+        """Give a picture to all backends, by the first process.
+
+        Args:
+            name: Of the picture.
+            image: RGB, uint8.
+            step: Number of the training step.
+        """
+        for backend in (
+            self._vis_backends.values() if is_main_process() else ()
+        ):
+            # MLflow takes the name of a file, with its format, and no step:
+            # it would stop at other names, and keep the last picture only.
+            is_file = isinstance(backend, MLflowVisBackend)
+            title = f'{name}_{step}.png' if is_file else name
+            backend.add_image(title, image, step)
 
     def show(self, *args: Any, **kwargs: Any) -> None:
         """Open a window, see :meth:`mmengine.visualization.Visualizer.show`.

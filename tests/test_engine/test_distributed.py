@@ -13,7 +13,7 @@ from torch.distributed.nn.functional import all_reduce as differentiable_sum
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from mmprotomtl.engine import SameRunHook
+from mmprotomtl.engine import LabelledLossHook, SameRunHook
 from mmprotomtl.testing import scene_batch, tiny_model
 
 ALL = ('semseg', 'human_parts', 'sal', 'normals', 'edge', 'depth')
@@ -157,6 +157,15 @@ def before_a_validation(rank):
     return dict(norm.named_buffers())
 
 
+def logged_losses(pattern, rank=None):
+    """What the log gets of a step."""
+    trainer = Trainer(RULES['gradient'], 'balanced')
+    losses = trainer(batch_of(pattern, rank))
+    runner = SimpleNamespace(model=trainer.model)
+    LabelledLossHook().after_train_iter(runner, 0, None, losses)
+    return {k: v.detach() for k, v in losses.items()}
+
+
 def worker(rank, jobs, folder):
     torch.set_num_threads(1)
     dist.init_process_group(
@@ -171,6 +180,7 @@ def worker(rank, jobs, folder):
         sync=lambda *step: one_step(*step, norm='sync'),
         synced=lambda *rule: many_steps(*rule, norm='sync'),
         validation=before_a_validation,
+        logged=logged_losses,
     )
     results = {job: does[job[0]](*job[1:], rank) for job in jobs}
     torch.save(results, f'{folder}/{rank}.pth')
@@ -198,8 +208,23 @@ def two(tmp_path_factory):
     jobs += [('many', rule) for rule in RULES]
     jobs += [('sync', 'gradient', 'batch', pattern) for pattern in SYNCED]
     jobs += [('synced', 'gradient'), ('validation',)]
+    jobs += [('logged', pattern) for pattern in PATTERNS]
     mp.start_processes(worker, (jobs, str(folder)), 2, start_method='spawn')
     return [torch.load(folder / f'{rank}.pth') for rank in range(2)]
+
+
+@pytest.mark.parametrize('pattern', PATTERNS)
+def test_both_log_the_losses_of_what_some_process_has(two, pattern):
+    """Those of one process with both batches; none of a task of no label."""
+    labelled = {name for labels in PATTERNS[pattern] for name in labels}
+    expected, _, _ = one_step('gradient', 'balanced', pattern)
+    for found in (two[0]['logged', pattern], two[1]['logged', pattern]):
+        tasks = {key.removesuffix('.loss') for key in found} & set(ALL)
+        assert tasks == labelled
+        for key, value in found.items():
+            torch.testing.assert_close(
+                value, expected[key], rtol=1e-5, atol=1e-6
+            )
 
 
 @pytest.mark.parametrize('step', STEPS, ids=', '.join)
